@@ -1,0 +1,1 @@
+"""Typed, durable, observable workflows from ordinary async functions."""

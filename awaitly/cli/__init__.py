@@ -1,0 +1,4 @@
+"""The command line.
+
+It parses, calls the runtime and prints; nothing is decided here that a library user could not do too.
+"""

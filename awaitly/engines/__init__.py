@@ -1,0 +1,4 @@
+"""Running on a distributed engine that is already there.
+
+One adapter per engine, which imports it at its top.
+"""
