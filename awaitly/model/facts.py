@@ -1,0 +1,131 @@
+"""What happens in a run, as frozen values with their time inside.
+
+The journal appends facts, observers notice them, replay folds them. ``call`` is the identity of a call in
+its run (see ``docs/design/identity.md``); ``payload`` is what the codec wrote. Facts derived from
+:class:`Delivered` woke the body when they were delivered: replay wakes it with them again, in this order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Ending(StrEnum):
+    """How a step's call or a run ended."""
+
+    VALUE = "value"
+    FAILURE = "failure"  # a declared error
+    UNEXPECTED = "unexpected"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that happened at a time (seconds since the epoch)."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(Fact):
+    """A fact that was handed to the body at its place in the run's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Fact):
+    """The run exists, with everything that is pinned for its life."""
+
+    workflow: str
+    version: str | None
+    fingerprint: str
+    arguments: bytes
+    arguments_digest: str
+    seed: int
+    deadline: float | None = None
+    flags: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    forked_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Fact):
+    """An attempt is about to begin. Stored for ``effect="once"``, observed for all."""
+
+    call: str
+    step: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Delivered):
+    """A call has its outcome: a value, a declared failure, or an unexpected error."""
+
+    call: str
+    step: str
+    arguments: str
+    ending: Ending
+    payload: bytes
+    attempts: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCancelled(Fact):
+    """The body cancelled a call before it had an outcome."""
+
+    call: str
+    step: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRead(Fact):
+    """The body read the clock; ``at`` is what it saw."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSet(Fact):
+    """A sleep or a time limit began; it is due at a wall-clock time."""
+
+    call: str
+    due: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Delivered):
+    """A sleep is over, or a time limit has passed."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceWon(Fact):
+    """A race was decided: the index of the branch that finished first."""
+
+    call: str
+    winner: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested(Delivered):
+    """Somebody asked for the run's cancellation."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinePassed(Delivered):
+    """The run's deadline was over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Fact):
+    """The run has ended. ``blame`` is the sequence number of the outcome that left the workflow as its failure."""
+
+    ending: Ending
+    payload: bytes
+    blame: int | None = None

@@ -1,0 +1,15 @@
+"""Names that people type, and the ones that they meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `name` was probably meant to be, if any; case and `_` against `-` do not count."""
+    by_form = {_form(candidate): candidate for candidate in candidates}
+    matches = get_close_matches(_form(name), by_form, n=1)
+    return by_form[matches[0]] if matches else None
+
+
+def _form(name: str) -> str:
+    return name.casefold().replace("_", "-")

@@ -1,0 +1,87 @@
+"""A graph bound to the functions that it was read from: what ``compile`` hands to ``execute``."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Protocol
+
+from awaitly.model.graph import Effect, Graph
+
+
+class ValueCodec(Protocol):
+    """Writes the values of one annotation and restores them with the same types."""
+
+    def roundtrip(self, value: Any) -> tuple[bytes, Any]:
+        """Return the encoded value and what decoding it gives."""
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value that ``data`` was made from."""
+
+
+class InputCodec(Protocol):
+    """Writes the arguments of one signature."""
+
+    def fingerprint(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return a digest that is equal for equal arguments, however they were passed."""
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Return the arguments as bytes."""
+
+    def decode(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments that ``data`` was made from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepBinding:
+    """A step of a program: its function, its policies after settings, and how its values are stored."""
+
+    name: str
+    fn: Callable[..., Any]
+    blocking: bool
+    effect: Effect
+    timeout: float | None
+    errors: tuple[type[BaseException], ...]
+    returns_result: bool  # annotated -> Result[T, E]: the body receives the T
+    key: Callable[[tuple[Any, ...], dict[str, Any]], str] | None
+    arguments: InputCodec
+    result: ValueCodec
+    failure: ValueCodec
+    fingerprint: str
+    on_ambiguous: str = "fail"
+    verify: Callable[..., Awaitable[bool]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A call site that the compiler read: ``label`` is structural and unique in the program."""
+
+    label: str
+    where: str  # file:line, for messages only
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sites:
+    """The call sites of one function and of all code nested in it.
+
+    ``by_end`` maps the end of a call expression (line, UTF-8 column) to its site; every call has its own closing
+    parenthesis, so the end is unique. ``by_line`` serves a Python that runs without positions.
+    """
+
+    by_end: Mapping[tuple[int, int], Site]
+    by_line: Mapping[int, tuple[Site, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Everything that execution needs to know about one workflow."""
+
+    graph: Graph
+    fn: Callable[..., Awaitable[Any]]
+    errors: tuple[type[BaseException], ...]  # declared; empty: anything expected may leave
+    returns_result: bool
+    key: Callable[[tuple[Any, ...], dict[str, Any]], str] | None
+    arguments: InputCodec
+    result: ValueCodec
+    failure: ValueCodec
+    steps: Mapping[str, StepBinding]  # by step name
+    code: Mapping[int, tuple[CodeType, Sites]]  # by id(code): the code is held so that the id stays its own
