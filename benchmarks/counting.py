@@ -46,7 +46,7 @@ def tally(seen: Iterable[tuple[int, str]]) -> Tally:
             continue
         statements += 1
         if verb == "SELECT":
-            reads += 1
+            reads += sql.strip() != "SELECT 1"  # a connection pool's ping reads no table
         elif verb == "BEGIN":
             dirty[connection] = False
         elif verb in _WRITES:

@@ -36,9 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = Size(seconds=0.3, warm_up=0.1, pairs=5, bare_steps=2_000, longest=1_000) if options.quick else Size()
     repetitions = options.repetitions or (1 if options.quick else 5)
 
-    if options.write is not None and options.quick:
-        print("quick-figures: --quick measures too little to publish; leave it out to --write", file=sys.stderr)
-        return 2
+    if options.write is not None:
+        if options.quick:
+            print("quick-figures: --quick measures too little to publish; leave it out to --write", file=sys.stderr)
+            return 2
+        try:
+            table.around(options.write)  # before minutes of measuring, not after
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
 
     where = machine.describe(options.folder)
     samples, missing = _measure_all(keys, repetitions, size, options.folder)

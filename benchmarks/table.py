@@ -36,8 +36,8 @@ def render(samples: Sequence[Sample], machine: str, versions: str, command: str,
     return "\n\n".join(part for part in [*parts, *notes] if part)
 
 
-def write(document: Path, section: str) -> None:
-    """Replace what is between the markers.
+def around(document: Path) -> tuple[str, str]:
+    """The text of the document before the section and after it.
 
     Raises:
         ValueError: the document has not exactly one of each marker, in order.
@@ -45,8 +45,17 @@ def write(document: Path, section: str) -> None:
     text = document.read_text(encoding="utf-8")
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
         raise ValueError(f"benchmark-markers: {document} needs one {START} and, after it, one {END}; add them")
-    before, _, rest = text.partition(START)
-    document.write_text(f"{before}{START}\n{section}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    return text.partition(START)[0], text.partition(END)[2]
+
+
+def write(document: Path, section: str) -> None:
+    """Replace what is between the markers.
+
+    Raises:
+        ValueError: see `around`.
+    """
+    before, after = around(document)
+    document.write_text(f"{before}{START}\n{section}\n{END}{after}", encoding="utf-8")
 
 
 def _rates(samples: Sequence[Sample], keys: Sequence[str]) -> str:
@@ -89,11 +98,12 @@ def _bare(samples: Sequence[Sample]) -> str:
 
 
 def _settings_note(samples: Sequence[Sample], keys: Sequence[str]) -> str:
-    found = [
-        f"{CONTENDERS[key].title}: {next(sample.settings for sample in samples if sample.contender == key)}"
-        for key in keys
-    ]
-    return f"Settings found on their connections (2 is FULL): {'; '.join(found)}." if found else ""
+    found: dict[str, str] = {}
+    for sample in samples:  # the traced run knows most, so it has the last word
+        if sample.contender not in found or sample.scenario == "counts":
+            found[sample.contender] = sample.settings
+    texts = [f"{CONTENDERS[key].title}: {found[key]}" for key in keys]
+    return f"Settings seen on their connections (2 is FULL): {'; '.join(texts)}." if texts else ""
 
 
 def _has(samples: Sequence[Sample], key: str, scenario: str) -> bool:

@@ -35,8 +35,9 @@ async def bare_chain(start: int, steps: int) -> int:
 
 
 class _Durable:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, statements: Statements | None = None) -> None:
         self._path = path
+        self._statements = statements
 
     async def run(self, run: int, steps: int) -> None:
         require((await chain.run(run, steps)).unwrap(), run, steps)
@@ -48,8 +49,12 @@ class _Durable:
         connection = sqlite3.connect(self._path)
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         connection.close()
-        # The level belongs to the store's own connection; the store refuses to start below FULL.
-        return f"journal_mode={mode}, synchronous=2 (checked by the store when it opens)"
+        return f"journal_mode={mode}, {self._level()}"
+
+    def _level(self) -> str:
+        # The level belongs to the store's own connection: nobody else can ask it, so what was traced must do.
+        traced = [sql for _, sql in (self._statements.seen if self._statements else []) if "synchronous" in sql.lower()]
+        return f"synchronous as traced: {traced[0]}" if traced else "synchronous not seen from outside"
 
 
 class _Undurable(_Durable):
@@ -63,7 +68,7 @@ async def durable(path: Path, statements: Statements | None) -> AsyncIterator[Se
     # A URL as users write it, unless the statements are to be counted.
     store = f"sqlite:///{path}" if statements is None else SqliteStore(path, trace=statements.connection())
     async with Runtime(store=store):
-        yield _Durable(path)
+        yield _Durable(path, statements)
 
 
 @asynccontextmanager
