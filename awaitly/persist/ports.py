@@ -1,0 +1,155 @@
+"""What execution asks of a store: small protocols; a store implements those it can.
+
+Every method may raise :class:`~awaitly.errors.StoreError`. None of them touches an event loop that is not the
+caller's, and none runs user code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from awaitly.model.facts import Fact
+from awaitly.model.state import RunRecord, Status
+
+
+class Appended(Enum):
+    """What became of an :class:`Append`."""
+
+    STORED = "stored"
+    STALE = "stale"  # another owner has the run: nothing of this append was written
+    EXISTS = "exists"  # a run with this id is there already: nothing of this append was written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Facts of one run for its journal, from sequence number ``first`` on.
+
+    With ``creates``, the first fact is ``RunStarted`` and the run comes into being, owned by ``owner`` with ``fence``.
+    With ``ends``, the last fact is ``RunFinished``: the run gets this status and is owned by nobody. Sending an append
+    again after an uncertain commit is harmless: it is the same by (run, sequence number, fence).
+    """
+
+    run: str
+    fence: int
+    first: int
+    facts: tuple[Fact, ...]
+    creates: bool = False
+    owner: str | None = None
+    ends: Status | None = None
+
+
+class Journal(Protocol):
+    """The facts of runs."""
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        """Store the appends of many runs in one commit, each wholly or not at all, and answer one by one.
+
+        When this returns, what is ``STORED`` is on stable storage. A stale append harms no other of its batch.
+        """
+
+    async def read(self, run: str, *, after: int = -1) -> Sequence[Fact]:
+        """Return the facts of a run in order, by one query; with ``after`` only those of greater sequence numbers.
+
+        Raises:
+            CorruptCheckpoint: If a row does not hold a fact.
+        """
+
+    async def truncate(self, run: str, fence: int, first: int) -> bool:
+        """Remove the facts from ``first`` on and make an ended run ``RUNNING``; False if the fence is stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A process that executes runs. ``host`` and ``started`` tell it from others that get the same ``pid``."""
+
+    id: str
+    host: str
+    pid: int
+    started: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A run that was claimed: from now on its writes carry ``fence``."""
+
+    record: RunRecord
+    fence: int
+
+
+class Leases(Protocol):
+    """Who owns which run. An owner's lease covers all its runs; the fence is each run's own."""
+
+    async def register(self, owner: Owner, ttl: float) -> None:
+        """Make an owner known, with a lease of ``ttl`` seconds."""
+
+    async def renew(self, owner: str) -> None:
+        """Prolong an owner's lease by its ttl from now, also when it has lapsed."""
+
+    async def retire(self, owner: str) -> None:
+        """Forget an owner; its runs become ``PENDING`` and claimable at once."""
+
+    async def claim(self, run: str, owner: str, *, ended: bool = False) -> Claim | None:
+        """Take a run that nobody alive owns, with the next fence; None if somebody does or it has ended.
+
+        With ``ended`` an ended run is claimed too (its status stays until it is truncated).
+        """
+
+    async def release(self, run: str, fence: int) -> None:
+        """Give a run back as ``PENDING``; does nothing if the fence is stale."""
+
+    async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
+        """Return the runs that somebody else has claimed since, given the fences as the owner knows them."""
+
+    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+        """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
+
+
+class Inbox(Protocol):
+    """What others ask of a run that they do not own."""
+
+    async def request_cancel(self, run: str, reason: str) -> bool:
+        """Store a request for cancellation; False if the run has ended or is unknown."""
+
+    async def cancels(self, owner: str) -> Sequence[tuple[str, str]]:
+        """Return (run, reason) of the requests for runs that ``owner`` owns."""
+
+
+class Catalog(Protocol):
+    """The runs of a store."""
+
+    async def find(self, run: str) -> RunRecord | None:
+        """Return the record of a run."""
+
+    async def list(
+        self, *, workflow: str | None = None, status: Status | None = None, limit: int = 100, before: str | None = None
+    ) -> Sequence[RunRecord]:
+        """Return records, newest first; ``before`` is the id of the last one of the page before."""
+
+    async def count(self) -> Mapping[tuple[str, Status], int]:
+        """Return how many runs there are by workflow and status."""
+
+    async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
+        """Remove runs that ended before a time (seconds since the epoch), with their facts; returns how many."""
+
+
+class Store(Journal, Leases, Inbox, Catalog, Protocol):
+    """All ports at once, with what opens and closes them."""
+
+    @property
+    def name(self) -> str:
+        """The store as messages and ``runs`` name it, without secrets."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what it stores outlives the process."""
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date.
+
+        Raises:
+            StoreError: ``not-a-store``, ``store-newer``, ``store-read-only``, ``weak-durability`` or ``store-unavailable``.
+        """
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
