@@ -8,7 +8,7 @@ Exception
 ├── Failure                  the expected failures that you declare
 └── AwaitlyError
     │   before anything runs
-    ├── CompileError         the code of its first diagnostic
+    ├── CompileError         the code of its first diagnostic; compile-error without one
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting
     ├── UsageError           step-on-method, run-ended, no-runtime, eager-tasks, unknown-call-site,
     │                        run-id-invalid, reserved-field

@@ -10,7 +10,8 @@ Type checkers narrow a `Result` by `match` and by `isinstance`; no checker lets 
 so `is_ok()` and `is_err()` only answer.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from inspect import iscoroutine
 from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar, final, overload
@@ -215,11 +216,11 @@ async def collect_async(
     once, gather them first and `collect` what comes back.
     """
     values: list[T] = []
-    async for result in _each(results):
-        if isinstance(result, Err):
-            _discard(results)
-            return result
-        values.append(result.value)
+    async with aclosing(_each(results)) as each:
+        async for result in each:
+            if isinstance(result, Err):
+                return result
+            values.append(result.value)
     return Ok(values)
 
 
@@ -227,23 +228,28 @@ async def partition_async(
     results: AsyncIterable[Ok[T] | Err[E]] | Iterable[Awaitable[Ok[T] | Err[E]]],
 ) -> tuple[list[T], list[E]]:
     """Await results one after another; return their values and their errors, each in order."""
-    return partition([result async for result in _each(results)])
+    async with aclosing(_each(results)) as each:
+        return partition([result async for result in each])
 
 
 async def _each(
     results: AsyncIterable[Ok[T] | Err[E]] | Iterable[Awaitable[Ok[T] | Err[E]]],
-) -> AsyncIterator[Ok[T] | Err[E]]:
+) -> AsyncGenerator[Ok[T] | Err[E], None]:
     if isinstance(results, AsyncIterable):
         async for result in results:
             yield result
-    else:
+        return
+
+    try:
         for awaitable in results:
             yield await awaitable
+    finally:
+        if isinstance(results, Collection):
+            _discard(results)
 
 
-def _discard(results: AsyncIterable[object] | Iterable[object]) -> None:
+def _discard(awaitables: Collection[Awaitable[object]]) -> None:
     """Close the coroutines of a list that was given up, which Python would otherwise warn about."""
-    if isinstance(results, Collection):
-        for awaitable in results:
-            if iscoroutine(awaitable):
-                awaitable.close()
+    for awaitable in awaitables:
+        if iscoroutine(awaitable):
+            awaitable.close()

@@ -1,0 +1,24 @@
+import pytest
+
+from awaitly.model.names import nearest
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("paymets", "payments"),
+        ("PAYMENTS", "payments"),
+        ("new_payment_flow", "new-payment-flow"),
+        ("strpie", "stripe"),
+    ],
+)
+def test_a_misspelt_name_finds_the_one_that_was_meant(typed: str, meant: str) -> None:
+    assert nearest(typed, ["stripe", "payments", "new-payment-flow"]) == meant
+
+
+def test_a_name_unlike_all_others_finds_none() -> None:
+    assert nearest("warehouse", ["stripe", "payments"]) is None
+
+
+def test_nothing_is_near_when_there_is_nothing() -> None:
+    assert nearest("stripe", []) is None
