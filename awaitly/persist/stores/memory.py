@@ -1,0 +1,244 @@
+"""The store in memory: every guarantee of a store but durability. For tests, and for runs that need not survive."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic as system_monotonic
+
+from awaitly.model.facts import Fact, RunStarted
+from awaitly.model.state import RunRecord, Status
+from awaitly.persist.owners import Lapses, provably_dead
+from awaitly.persist.ports import Append, Appended, Claim, Owner
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run's row, and its facts with the fences that they were written with."""
+
+    workflow: str
+    status: Status
+    fence: int
+    owner: str | None
+    created: float
+    facts: list[tuple[int, Fact]]
+    claims: int = 0
+    claimed_length: int = 0  # how many facts there were when it was claimed last
+    cancel_requested: str | None = None
+
+
+@dataclass(slots=True)
+class _Lease:
+    owner: Owner
+    ttl: float
+    beats: int = 0
+
+
+class MemoryStore:
+    """Keeps runs as long as the object lives, also when it is closed and opened again.
+
+    Args:
+        monotonic: the clock of leases.
+    """
+
+    name = "memory://"
+    durable = False
+
+    def __init__(self, *, monotonic: Callable[[], float] = system_monotonic) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._leases: dict[str, _Lease] = {}
+        self._lapses = Lapses(monotonic)
+
+    async def open(self) -> None:
+        """Do nothing: there is nothing to connect to."""
+
+    async def close(self) -> None:
+        """Do nothing: what was stored stays for the next opening."""
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        """Store appends, each wholly or not at all."""
+        return [self._append(append) for append in batch]
+
+    async def read(self, run: str, *, after: int = -1) -> Sequence[Fact]:
+        """Return the facts of a run in order."""
+        stored = self._runs.get(run)
+        return [fact for _, fact in stored.facts[after + 1 :]] if stored else []
+
+    async def truncate(self, run: str, fence: int, first: int) -> bool:
+        """Remove the facts from ``first`` on and make an ended run ``RUNNING``; False if the fence is stale."""
+        stored = self._fenced(run, fence)
+        if stored is None:
+            return False
+
+        del stored.facts[first:]
+        stored.claims, stored.claimed_length = 0, len(stored.facts)
+        if stored.status.ended:
+            stored.status, stored.cancel_requested = Status.RUNNING, None
+        return True
+
+    async def register(self, owner: Owner, ttl: float) -> None:
+        """Make an owner known."""
+        lease = self._leases[owner.id] = _Lease(owner, ttl)
+        self._lapses.forget(owner.id)
+        self._lapses.lapsed(owner.id, lease.beats, ttl)
+
+    async def renew(self, owner: str) -> None:
+        """Prolong an owner's lease from now."""
+        if lease := self._leases.get(owner):
+            lease.beats += 1
+            self._lapses.lapsed(owner, lease.beats, lease.ttl)
+
+    async def retire(self, owner: str) -> None:
+        """Forget an owner; its runs become ``PENDING``."""
+        self._leases.pop(owner, None)
+        self._lapses.forget(owner)
+        for stored in self._runs.values():
+            if stored.owner == owner:
+                _give_back(stored)
+
+    async def claim(self, run: str, owner: str, *, ended: bool = False) -> Claim | None:
+        """Take a run that nobody alive owns, with the next fence."""
+        stored = self._runs.get(run)
+        if stored is None or (stored.status.ended and not ended) or self._alive(stored.owner):
+            return None
+
+        advanced = len(stored.facts) > stored.claimed_length
+        stored.claims = 1 if advanced else stored.claims + 1
+        stored.claimed_length = len(stored.facts)
+        stored.owner, stored.fence = owner, stored.fence + 1
+        if not stored.status.ended:
+            stored.status = Status.RUNNING
+        return Claim(record=_record(run, stored), fence=stored.fence)
+
+    async def release(self, run: str, fence: int) -> None:
+        """Give a run back as ``PENDING``; does nothing if the fence is stale."""
+        if stored := self._fenced(run, fence):
+            _give_back(stored)
+
+    async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
+        """Return the runs that somebody else has claimed since."""
+        return [run for run, fence in fences.items() if self._fenced(run, fence) is None]
+
+    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+        """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
+        waiting = (
+            _record(run, stored)
+            for run, stored in self._runs.items()
+            if stored.workflow in workflows and not stored.status.ended and not self._alive(stored.owner)
+        )
+        return tuple(islice(waiting, limit))
+
+    async def request_cancel(self, run: str, reason: str) -> bool:
+        """Store a request for cancellation, the first one counting; False if the run has ended or is unknown."""
+        stored = self._runs.get(run)
+        if stored is None or stored.status.ended:
+            return False
+        if stored.cancel_requested is None:
+            stored.cancel_requested = reason
+        return True
+
+    async def cancels(self, owner: str) -> Sequence[tuple[str, str]]:
+        """Return (run, reason) of the requests for runs that ``owner`` owns."""
+        return [
+            (run, stored.cancel_requested)
+            for run, stored in self._runs.items()
+            if stored.owner == owner and stored.cancel_requested is not None
+        ]
+
+    async def find(self, run: str) -> RunRecord | None:
+        """Return the record of a run."""
+        stored = self._runs.get(run)
+        return _record(run, stored) if stored else None
+
+    async def list(
+        self, *, workflow: str | None = None, status: Status | None = None, limit: int = 100, before: str | None = None
+    ) -> Sequence[RunRecord]:
+        """Return records, newest first."""
+        newest = iter(reversed(self._runs.items()))
+        if before is not None:
+            if before not in self._runs:
+                return []
+            for run, _ in newest:
+                if run == before:
+                    break
+        wanted = (
+            _record(run, stored)
+            for run, stored in newest
+            if workflow in (None, stored.workflow) and status in (None, stored.status)
+        )
+        return tuple(islice(wanted, limit))
+
+    async def count(self) -> Mapping[tuple[str, Status], int]:
+        """Return how many runs there are by workflow and status."""
+        return Counter((stored.workflow, stored.status) for stored in self._runs.values())
+
+    async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
+        """Remove runs that ended before a time, with their facts."""
+        old = (run for run, stored in self._runs.items() if stored.status.ended and _updated(stored) < ended_before)
+        doomed = tuple(islice(old, limit))
+        for run in doomed:
+            del self._runs[run]
+        return len(doomed)
+
+    def _append(self, append: Append) -> Appended:
+        stored = self._runs.get(append.run)
+        if append.creates:
+            if stored is None:
+                stored = self._runs[append.run] = _created(append)
+            elif stored.facts[0][1] != append.facts[0]:  # else it is the same append, sent again
+                return Appended.EXISTS
+        if stored is None or not _fits(stored, append):
+            return Appended.STALE
+
+        rows = [(append.fence, fact) for fact in append.facts]
+        stored.facts[append.first : append.first + len(rows)] = rows
+        if append.ends is not None:
+            stored.status, stored.owner = append.ends, None
+        return Appended.STORED
+
+    def _fenced(self, run: str, fence: int) -> _Run | None:
+        stored = self._runs.get(run)
+        return stored if stored is not None and stored.fence == fence else None
+
+    def _alive(self, owner: str | None) -> bool:
+        lease = self._leases.get(owner) if owner is not None else None
+        if lease is None or provably_dead(lease.owner):
+            return False
+        return not self._lapses.lapsed(lease.owner.id, lease.beats, lease.ttl)
+
+
+def _created(append: Append) -> _Run:
+    started = append.facts[0]
+    if not isinstance(started, RunStarted):
+        raise TypeError(f"an append that creates run {append.run!r} begins with RunStarted, not {started!r}")
+    return _Run(started.workflow, Status.RUNNING, append.fence, append.owner, started.at, [])
+
+
+def _fits(stored: _Run, append: Append) -> bool:
+    """Whether the fence is the run's, and what the append would write anew was written with it."""
+    again = stored.facts[append.first : append.first + len(append.facts)]
+    return stored.fence == append.fence and all(fence == append.fence for fence, _ in again)
+
+
+def _give_back(stored: _Run) -> None:
+    stored.owner = None
+    if not stored.status.ended:
+        stored.status = Status.PENDING
+
+
+def _updated(stored: _Run) -> float:
+    return stored.facts[-1][1].at if stored.facts else stored.created
+
+
+def _record(run: str, stored: _Run) -> RunRecord:
+    return RunRecord(
+        id=run,
+        workflow=stored.workflow,
+        status=stored.status,
+        fence=stored.fence,
+        owner=stored.owner,
+        created=stored.created,
+        updated=_updated(stored),
+        claims=0 if len(stored.facts) > stored.claimed_length else stored.claims,
+        cancel_requested=stored.cancel_requested,
+    )
