@@ -11,7 +11,7 @@ Exception
     ├── CompileError         the code of its first diagnostic; compile-error without one
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting
     ├── UsageError           step-on-method, run-ended, no-runtime, eager-tasks, unknown-call-site,
-    │                        run-id-invalid, reserved-field
+    │                        run-id-invalid, reserved-field, invalid-key
     ├── NotSupported         not-supported
     │   a step
     ├── UnexpectedError      unexpected-error: whatever escapes a step or a body undeclared
@@ -59,6 +59,7 @@ UsageCode = Literal[
     "unknown-call-site",
     "run-id-invalid",
     "reserved-field",
+    "invalid-key",
 ]
 UnserialisableCode = Literal["unserialisable-result", "unserialisable-argument"]
 StoreCode = Literal[
