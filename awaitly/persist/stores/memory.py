@@ -78,15 +78,13 @@ class MemoryStore:
 
     async def register(self, owner: Owner, ttl: float) -> None:
         """Make an owner known."""
-        lease = self._leases[owner.id] = _Lease(owner, ttl)
+        self._leases[owner.id] = _Lease(owner, ttl)
         self._lapses.forget(owner.id)
-        self._lapses.lapsed(owner.id, lease.beats, ttl)
 
     async def renew(self, owner: str) -> None:
         """Prolong an owner's lease from now."""
         if lease := self._leases.get(owner):
             lease.beats += 1
-            self._lapses.lapsed(owner, lease.beats, lease.ttl)
 
     async def retire(self, owner: str) -> None:
         """Forget an owner; its runs become ``PENDING``."""

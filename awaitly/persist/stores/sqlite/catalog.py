@@ -1,0 +1,107 @@
+"""Reading facts and records; the requests for cancellation; removing old runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from awaitly.model.facts import Fact
+from awaitly.model.state import RunRecord, Status
+from awaitly.persist.rows import Row, decoded, missing
+from awaitly.persist.stores.sqlite.connections import Connection, transaction
+
+_FACTS = """
+SELECT facts.seq, facts.at, facts.kind, facts.call, facts.detail, facts.payload
+FROM runs CROSS JOIN facts ON facts.run = runs.n
+WHERE runs.id = ? AND facts.seq > ? ORDER BY facts.seq
+"""
+# What changes with every fact is worked out here, so that a fact costs no second row.
+RECORD = """
+SELECT
+    id, workflow, status, fence, owner, created,
+    coalesce(ended, (SELECT at FROM facts WHERE run = n ORDER BY seq DESC LIMIT 1), created),
+    iif((SELECT max(seq) FROM facts WHERE run = n) > claimed_seq, 0, claims),
+    cancel_requested
+FROM runs
+"""
+_PAGE = """
+WHERE (?1 IS NULL OR workflow = ?1) AND (?2 IS NULL OR status = ?2)
+AND (?3 IS NULL OR n < (SELECT n FROM runs WHERE id = ?3)) ORDER BY n DESC LIMIT ?4
+"""
+_CANCEL = """
+UPDATE runs SET cancel_requested = coalesce(cancel_requested, ?) WHERE id = ? AND ended IS NULL
+"""
+_CANCELS = "SELECT id, cancel_requested FROM runs WHERE owner = ? AND cancel_requested IS NOT NULL"
+_COUNT = "SELECT workflow, status, count(*) FROM runs GROUP BY workflow, status"
+_OLD = "SELECT n FROM runs WHERE ended < ? AND owner IS NULL ORDER BY n LIMIT ?"
+_OF_OLD = "WHERE {column} IN (SELECT value FROM json_each(?))"
+_REOPEN = """
+UPDATE runs SET
+    status = iif(ended IS NULL, status, 'running'),
+    cancel_requested = iif(ended IS NULL, cancel_requested, NULL),
+    ended = NULL, claims = 0, claimed_seq = ?2 - 1
+WHERE id = ?1 AND fence = ?3
+"""
+_CUT = "DELETE FROM facts WHERE run = (SELECT n FROM runs WHERE id = ?) AND seq >= ?"
+
+
+def record(row: Sequence[object]) -> RunRecord:
+    """Return the record in a row of ``RECORD``."""
+    names = ("id", "workflow", "status", "fence", "owner", "created", "updated", "claims", "cancel_requested")
+    values = dict(zip(names, row, strict=True))
+    return RunRecord(**{**values, "status": Status(str(values["status"]))})  # type: ignore[arg-type]
+
+
+def read(connection: Connection, run: str, after: int) -> Sequence[Fact]:
+    """Return the facts of a run in order."""
+    facts: list[Fact] = []
+    for expected, (seq, *columns) in enumerate(connection.execute(_FACTS, (run, after)).fetchall(), after + 1):
+        if seq != expected:
+            raise missing(run, expected)
+        facts.append(decoded(run, seq, Row(*columns)))
+    return facts
+
+
+def truncate(connection: Connection, run: str, fence: int, first: int) -> bool:
+    """Remove the facts from ``first`` on and open an ended run again."""
+    with transaction(connection):
+        if not connection.execute(_REOPEN, (run, first, fence)).rowcount:
+            return False
+        connection.execute(_CUT, (run, first))
+        return True
+
+
+def request_cancel(connection: Connection, run: str, reason: str) -> bool:
+    """Store a request, the first one counting."""
+    return connection.execute(_CANCEL, (reason, run)).rowcount > 0
+
+
+def cancels(connection: Connection, owner: str) -> Sequence[tuple[str, str]]:
+    """Return (run, reason) of the requests for an owner's runs."""
+    return connection.execute(_CANCELS, (owner,)).fetchall()
+
+
+def find(connection: Connection, run: str) -> RunRecord | None:
+    """Return the record of a run."""
+    row = connection.execute(f"{RECORD} WHERE id = ?", (run,)).fetchone()
+    return record(row) if row else None
+
+
+def page(
+    connection: Connection, workflow: str | None, status: Status | None, limit: int, before: str | None
+) -> Sequence[RunRecord]:
+    """Return records, newest first."""
+    wanted = (workflow, status.value if status else None, before, limit)
+    return [record(row) for row in connection.execute(RECORD + _PAGE, wanted).fetchall()]
+
+
+def count(connection: Connection) -> Mapping[tuple[str, Status], int]:
+    """Return how many runs there are by workflow and status."""
+    rows = connection.execute(_COUNT).fetchall()
+    return {(workflow, Status(status)): number for workflow, status, number in rows}
+
+
+def purge(connection: Connection, ended_before: float, limit: int) -> int:
+    """Remove runs that ended before a time, with their facts."""
+    with transaction(connection):
+        old = json.dumps([n for (n,) in connection.execute(_OLD, (ended_before, limit)).fetchall()])
+        connection.execute(f"DELETE FROM facts {_OF_OLD.format(column='run')}", (old,))
+        return connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount

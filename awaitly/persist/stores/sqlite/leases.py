@@ -1,0 +1,106 @@
+"""Who owns which run."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from awaitly.model.state import RunRecord, Status
+from awaitly.persist.owners import Lapses, provably_dead
+from awaitly.persist.ports import Claim, Owner
+from awaitly.persist.stores.sqlite.catalog import RECORD, find, record
+from awaitly.persist.stores.sqlite.connections import Connection, transaction
+
+_OWNERS = "SELECT id, host, pid, started, beats, ttl FROM owners"
+_REGISTER = """
+INSERT INTO owners (id, host, pid, started, ttl) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl, beats = beats + 1
+"""
+_RENEW = "UPDATE owners SET beats = beats + 1 WHERE id = ?"
+_DROP = "DELETE FROM owners WHERE id = ?"
+_GIVE_BACK = "UPDATE runs SET owner = NULL, status = iif(ended IS NULL, 'pending', status)"
+_CLAIM = """
+UPDATE runs SET
+    fence = fence + 1, owner = ?, status = ?, claims = ?,
+    claimed_seq = coalesce((SELECT max(seq) FROM facts WHERE run = n), -1)
+WHERE id = ?
+"""
+_HELD = "SELECT id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
+_BUSY_OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
+_OF_WORKFLOWS = "ended IS NULL AND workflow IN (SELECT value FROM json_each(?1))"
+_WAITING = f"""
+WHERE n IN (
+    SELECT n FROM runs WHERE owner IS NULL AND {_OF_WORKFLOWS}
+    UNION ALL
+    SELECT n FROM runs WHERE owner IN (SELECT value FROM json_each(?2)) AND {_OF_WORKFLOWS}
+) ORDER BY n LIMIT ?3
+"""
+
+
+def register(connection: Connection, owner: Owner, ttl: float) -> None:
+    """Make an owner known, and forget those who are certainly dead: a run without a known owner is free."""
+    with transaction(connection):
+        for known, _, _ in _owners(connection):
+            if known.id != owner.id and provably_dead(known):
+                connection.execute(_DROP, (known.id,))
+        connection.execute(_REGISTER, (owner.id, owner.host, owner.pid, owner.started, ttl))
+
+
+def renew(connection: Connection, owner: str) -> None:
+    """Count a beat."""
+    connection.execute(_RENEW, (owner,))
+
+
+def retire(connection: Connection, owner: str) -> None:
+    """Forget an owner and free its runs."""
+    with transaction(connection):
+        connection.execute(f"{_GIVE_BACK} WHERE owner = ?", (owner,))
+        connection.execute(_DROP, (owner,))
+
+
+def claim(connection: Connection, lapses: Lapses, run: str, owner: str, ended: bool) -> Claim | None:
+    """Take a run that nobody alive owns, with the next fence."""
+    with transaction(connection):
+        found = find(connection, run)
+        if found is None or (found.status.ended and not ended) or _alive(connection, lapses, found.owner):
+            return None
+
+        status = found.status if found.status.ended else Status.RUNNING
+        connection.execute(_CLAIM, (owner, status.value, found.claims + 1, run))
+        claimed = find(connection, run)
+        assert claimed is not None
+        return Claim(record=claimed, fence=claimed.fence)
+
+
+def release(connection: Connection, run: str, fence: int) -> None:
+    """Give a run back if the fence is its own."""
+    connection.execute(f"{_GIVE_BACK} WHERE id = ? AND fence = ?", (run, fence))
+
+
+def lost(connection: Connection, fences: Mapping[str, int]) -> Sequence[str]:
+    """Return the runs whose fence is another by now."""
+    held = {run for (run,) in connection.execute(_HELD, (json.dumps(dict(fences)),)).fetchall()}
+    return [run for run in fences if run not in held]
+
+
+def claimable(connection: Connection, lapses: Lapses, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+    """Return unfinished runs that nobody alive owns, oldest first."""
+    alive = {owner.id for owner, beats, ttl in _owners(connection) if _lives(lapses, owner, beats, ttl)}
+    owners = {owner for (owner,) in connection.execute(_BUSY_OWNERS).fetchall()}
+    wanted = (json.dumps(list(workflows)), json.dumps(sorted(owners - alive)), limit)
+    return [record(row) for row in connection.execute(RECORD + _WAITING, wanted).fetchall()]
+
+
+def _owners(connection: Connection, where: str = "", values: Sequence[str] = ()) -> list[tuple[Owner, int, float]]:
+    rows = connection.execute(f"{_OWNERS} {where}", values).fetchall()
+    return [
+        (Owner(id=id, host=host, pid=pid, started=started), beats, ttl) for id, host, pid, started, beats, ttl in rows
+    ]
+
+
+def _alive(connection: Connection, lapses: Lapses, owner: str | None) -> bool:
+    if owner is None:
+        return False
+    return any(_lives(lapses, *known) for known in _owners(connection, "WHERE id = ?", (owner,)))
+
+
+def _lives(lapses: Lapses, owner: Owner, beats: int, ttl: float) -> bool:
+    return not provably_dead(owner) and not lapses.lapsed(owner.id, beats, ttl)

@@ -1,0 +1,233 @@
+"""The store itself: which lane does what."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic as system_monotonic
+from typing import TypeVar
+
+from awaitly.errors import StoreError
+from awaitly.model.facts import Fact
+from awaitly.model.state import RunRecord, Status
+from awaitly.persist.owners import Lapses
+from awaitly.persist.ports import Append, Appended, Claim, Owner
+from awaitly.persist.stores.sqlite import appends, catalog, leases, schema
+from awaitly.persist.stores.sqlite.connections import Connection, connect, pragma
+from awaitly.persist.stores.sqlite.failures import translated
+from awaitly.persist.stores.sqlite.lanes import Lane
+
+T = TypeVar("T")
+
+_FULL = 2  # what PRAGMA synchronous answers
+# A checkpoint makes one commit wait: with 16 MB between two of them that is rare, and it copies each page once.
+_CHECKPOINT_PAGES = 4000
+
+
+class SqliteStore:
+    """Keeps runs in an SQLite file, in WAL mode. Several processes may use one file.
+
+    Args:
+        path: the file; it is made if it does not exist, its directory is not.
+        relaxed: commit without waiting for the disk: a power failure may lose what was acknowledged last.
+        trace: called with every SQL statement, in the thread that runs it.
+        connect: makes a connection to a path, in autocommit mode and without waiting for locks.
+        monotonic: the clock of leases.
+        patience: how many seconds to wait while other processes write.
+    """
+
+    durable = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        relaxed: bool = False,
+        trace: Callable[[str], object] | None = None,
+        connect: Callable[[str], Connection] = connect,
+        monotonic: Callable[[], float] = system_monotonic,
+        patience: float = 10.0,
+    ) -> None:
+        self._path = os.fspath(path)
+        self._relaxed = relaxed
+        self._trace = trace
+        self._connect = connect
+        self._patience = patience
+        self._lapses = Lapses(monotonic)
+        self._writer: Lane | None = None
+        self._reader: Lane | None = None
+
+    @property
+    def name(self) -> str:
+        """The URL of the file."""
+        return f"sqlite:///{self._path}"
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date.
+
+        Raises:
+            StoreError: ``not-a-store``, ``store-newer``, ``store-read-only``, ``weak-durability``, ``store-full``,
+                ``store-corrupt`` or ``store-unavailable``. A file of another program is left as it was.
+        """
+        if self._writer is not None:
+            return
+        self._refuse_unusable_path()
+
+        writer = self._lane("writer")
+        await writer.start(self._prepare)
+        reader = self._lane("reader")
+        try:
+            await reader.start(_only_read)
+        except BaseException:
+            await writer.stop(_nothing)
+            raise
+        self._writer, self._reader = writer, reader
+
+    async def close(self) -> None:
+        """Finish what is under way, move everything into the file itself, and disconnect."""
+        writer, self._writer = self._writer, None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.stop(_nothing)
+        if writer is not None:
+            await writer.stop(_empty_wal)
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        """Store the appends of many runs in one commit, each wholly or not at all."""
+        rows = appends.rows_of(batch)
+        return await self._write(lambda connection: appends.store(connection, batch, rows))
+
+    async def read(self, run: str, *, after: int = -1) -> Sequence[Fact]:
+        """Return the facts of a run in order, by one query.
+
+        Raises:
+            CorruptCheckpoint: If a row does not hold a fact, or one is missing.
+        """
+        return await self._read(lambda connection: catalog.read(connection, run, after))
+
+    async def truncate(self, run: str, fence: int, first: int) -> bool:
+        """Remove the facts from ``first`` on and make an ended run ``RUNNING``; False if the fence is stale."""
+        return await self._write(lambda connection: catalog.truncate(connection, run, fence, first))
+
+    async def register(self, owner: Owner, ttl: float) -> None:
+        """Make an owner known, with a lease of ``ttl`` seconds."""
+        await self._write(lambda connection: leases.register(connection, owner, ttl))
+
+    async def renew(self, owner: str) -> None:
+        """Prolong an owner's lease from now."""
+        await self._write(lambda connection: leases.renew(connection, owner))
+
+    async def retire(self, owner: str) -> None:
+        """Forget an owner; its runs become ``PENDING``."""
+        await self._write(lambda connection: leases.retire(connection, owner))
+
+    async def claim(self, run: str, owner: str, *, ended: bool = False) -> Claim | None:
+        """Take a run that nobody alive owns, with the next fence."""
+        return await self._write(lambda connection: leases.claim(connection, self._lapses, run, owner, ended))
+
+    async def release(self, run: str, fence: int) -> None:
+        """Give a run back as ``PENDING``; does nothing if the fence is stale."""
+        await self._write(lambda connection: leases.release(connection, run, fence))
+
+    async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
+        """Return the runs that somebody else has claimed since."""
+        return await self._read(lambda connection: leases.lost(connection, fences))
+
+    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+        """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
+        return await self._read(lambda connection: leases.claimable(connection, self._lapses, workflows, limit))
+
+    async def request_cancel(self, run: str, reason: str) -> bool:
+        """Store a request for cancellation, the first one counting; False if the run has ended or is unknown."""
+        return await self._write(lambda connection: catalog.request_cancel(connection, run, reason))
+
+    async def cancels(self, owner: str) -> Sequence[tuple[str, str]]:
+        """Return (run, reason) of the requests for runs that ``owner`` owns."""
+        return await self._read(lambda connection: catalog.cancels(connection, owner))
+
+    async def find(self, run: str) -> RunRecord | None:
+        """Return the record of a run."""
+        return await self._read(lambda connection: catalog.find(connection, run))
+
+    async def list(
+        self, *, workflow: str | None = None, status: Status | None = None, limit: int = 100, before: str | None = None
+    ) -> Sequence[RunRecord]:
+        """Return records, newest first."""
+        return await self._read(lambda connection: catalog.page(connection, workflow, status, limit, before))
+
+    async def count(self) -> Mapping[tuple[str, Status], int]:
+        """Return how many runs there are by workflow and status."""
+        return await self._read(catalog.count)
+
+    async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
+        """Remove runs that ended before a time, with their facts."""
+        return await self._write(lambda connection: catalog.purge(connection, ended_before, limit))
+
+    async def _write(self, job: Callable[[Connection], T]) -> T:
+        return await self._opened(self._writer).do(job)
+
+    async def _read(self, job: Callable[[Connection], T]) -> T:
+        return await self._opened(self._reader).do(job)
+
+    def _opened(self, lane: Lane | None) -> Lane:
+        if lane is None:
+            raise StoreError(
+                f"{self.name} is not open", hint="await store.open() before using it", code="store-unavailable"
+            )
+        return lane
+
+    def _lane(self, task: str) -> Lane:
+        return Lane(f"awaitly-sqlite-{task}", self._connected, self._translated, self._patience)
+
+    def _connected(self) -> Connection:
+        connection = self._connect(self._path)
+        if self._trace is not None:
+            connection.set_trace_callback(self._trace)
+        return connection
+
+    def _translated(self, error: sqlite3.Error) -> StoreError:
+        return translated(error, self.name, self._path)
+
+    def _refuse_unusable_path(self) -> None:
+        path = Path(self._path)
+        if path.is_dir():
+            raise StoreError(
+                f"{self.name} is a directory",
+                hint=f"name a file in it, for example {path / 'runs.db'}",
+                code="not-a-store",
+            )
+        if not path.parent.is_dir():
+            raise StoreError(
+                f"{self.name} cannot be made: there is no directory {str(path.parent)!r}",
+                hint="make the directory first, or name another file",
+                code="store-unavailable",
+            )
+
+    def _prepare(self, connection: Connection) -> None:
+        """Set the writer up; nothing is written before the file is known to be ours or empty."""
+        schema.check(connection, self.name)
+        journal = pragma(connection, "journal_mode = WAL")
+        pragma_level = "NORMAL" if self._relaxed else "FULL"
+        connection.execute(f"PRAGMA synchronous = {pragma_level}")
+        level = pragma(connection, "synchronous")
+        if not self._relaxed and (journal != "wal" or level < _FULL):
+            raise StoreError(
+                f"{self.name} would lose acknowledged steps when the power fails:"
+                f" its journal mode is {journal!r} and synchronous is {level}",
+                hint="name a file on a local disk, or add ?durability=relaxed to accept the loss",
+                code="weak-durability",
+            )
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        schema.migrate(connection, self.name)
+
+
+def _only_read(connection: Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _empty_wal(connection: Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _nothing(_: Connection) -> None:
+    """Do nothing last."""
