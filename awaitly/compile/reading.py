@@ -99,12 +99,3 @@ class Reading:
     def function_of(self, fn: FunctionType) -> FunctionReading | None:
         """Return the reading of a helper, if it was followed."""
         return next((function for function in self.functions if function.code is fn.__code__), None)
-
-
-def read(workflow: Workflow[..., Any, Any]) -> Reading:
-    """Read a workflow's function and the helpers that it reaches.
-
-    Raises:
-        CompileError: ``no-source`` or ``source-changed``, when the workflow's own function cannot be read.
-    """
-    raise NotImplementedError  # being written

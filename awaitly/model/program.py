@@ -1,7 +1,7 @@
 """A graph bound to the functions that it was read from: what ``compile`` hands to ``execute``."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Protocol
 
@@ -64,11 +64,14 @@ class Sites:
     """The call sites of one function and of all code nested in it.
 
     ``by_end`` maps the end of a call expression (line, UTF-8 column) to its site; every call has its own closing
-    parenthesis, so the end is unique. ``by_line`` serves a Python that runs without positions.
+    parenthesis, so the end is unique. ``by_span`` goes before it: what calls without being a call (loops, managers,
+    awaits, unpacking) has the span of a whole statement (line, column, end line, end column), and so the end of the
+    last call in it. ``by_line`` serves a Python that runs without positions.
     """
 
     by_end: Mapping[tuple[int, int], Site]
     by_line: Mapping[int, tuple[Site, ...]]
+    by_span: Mapping[tuple[int, int, int, int], Site] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

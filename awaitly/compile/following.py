@@ -1,0 +1,125 @@
+"""Reading a workflow: its function, and every helper of its package through which it reaches steps."""
+
+import ast
+import os
+from collections.abc import Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+from awaitly.compile.calls import followable, name_of_target, read_function
+from awaitly.compile.hidden import awaits_unknown, hidden
+from awaitly.compile.reading import Call, FunctionReading, Reading
+from awaitly.compile.source import source_of
+from awaitly.compile.targets import FunctionTarget, Partial, Primitive, StepTarget, Target, WorkflowTarget
+from awaitly.declare.step import Step
+from awaitly.declare.workflow import Workflow
+from awaitly.errors import CompileError
+
+
+def read(workflow: Workflow[..., Any, Any]) -> Reading:
+    """Read a workflow's function and the helpers that it reaches.
+
+    Raises:
+        CompileError: ``no-source`` or ``source-changed``, when the workflow's own function cannot be read.
+    """
+    own: Any = workflow.fn
+    found = _reach(own)
+    kept = _with_steps(found, own)
+    functions = tuple(function for fn, function in found.items() if fn is own or fn in kept)
+    steps: dict[str, tuple[Step[..., Any, Any], ...]] = {}
+    children: dict[str, Workflow[..., Any, Any]] = {}
+    for target in (target for function in functions for target in _mentioned(function)):
+        match target:
+            case StepTarget(step=step) if step not in steps.get(step.name, ()):
+                steps[step.name] = (*steps.get(step.name, ()), step)
+            case WorkflowTarget(workflow=child):
+                children.setdefault(child.name, child)
+    return Reading(workflow, functions, steps, children, problems=())
+
+
+def _reach(own: FunctionType) -> dict[FunctionType, FunctionReading]:
+    """Read ``own`` and, transitively, the functions of its package that it calls or hands over."""
+    found = {own: read_function(source_of(own), "")}
+    pending = [own]
+    labels = {""}
+    while pending:
+        for fn in _called(found[pending.pop(0)]):
+            if fn in found or not same_package(fn, own):
+                continue
+            try:
+                source = source_of(fn)
+            except CompileError:
+                continue  # the call is opaque then
+            found[fn] = read_function(source, _prefix(fn, own, labels))
+            pending.append(fn)
+    return found
+
+
+def _prefix(fn: FunctionType, own: FunctionType, taken: set[str]) -> str:
+    name = fn.__qualname__ if fn.__module__ == own.__module__ else f"{fn.__module__}.{fn.__qualname__}"
+    # Two definitions of one name in one module: by their order, as there is nothing else.
+    number = 1
+    prefix = f"{name}:"
+    while prefix in taken:
+        number += 1
+        prefix = f"{name}~{number}:"
+    taken.add(prefix)
+    return prefix
+
+
+def same_package(fn: FunctionType, own: FunctionType) -> bool:
+    """Whether ``fn`` is followed from ``own``: the same file, top-level package, or folder of lone modules."""
+    if fn.__code__.co_filename == own.__code__.co_filename:
+        return True
+    if fn.__module__ is None or fn.__module__.startswith("awaitly."):
+        return False
+    package = own.__module__.partition(".")[0]
+    if "." in own.__module__ or "." in fn.__module__:
+        return fn.__module__.partition(".")[0] == package
+    return os.path.dirname(fn.__code__.co_filename) == os.path.dirname(own.__code__.co_filename)
+
+
+def _called(function: FunctionReading) -> Iterator[FunctionType]:
+    for target in _mentioned(function):
+        if isinstance(target, FunctionTarget):
+            yield followable(target.fn)
+
+
+def _mentioned(function: FunctionReading) -> Iterator[Target]:
+    """Yield what the calls of ``function`` call, and what it names as a value, partials opened."""
+    for call in function.calls:
+        for target in call.targets:
+            yield _opened(target)
+    for kind in (ast.Name, ast.Attribute):
+        for node in function.walk(kind):
+            if isinstance(node.ctx, ast.Load):
+                for target in function.resolve(node):
+                    yield _opened(target)
+
+
+def _opened(target: Target) -> Target:
+    while isinstance(target, Partial):
+        target = target.inner
+    return target
+
+
+def _with_steps(found: Mapping[FunctionType, FunctionReading], own: FunctionType) -> set[FunctionType]:
+    """Return the helpers that contain steps, call one that does, or hide what they do."""
+    kept = {fn for fn, function in found.items() if fn is not own and _has_own_steps(function)}
+    while True:
+        more = {fn for fn, function in found.items() if fn not in kept and kept.intersection(_called(function))}
+        if not more:
+            return kept
+        kept |= more
+
+
+def _has_own_steps(function: FunctionReading) -> bool:
+    if any(isinstance(target, StepTarget | WorkflowTarget) for target in _mentioned(function)):
+        return True
+    return any(_durable(call) or hidden(call, function) for call in function.calls) or awaits_unknown(function)
+
+
+def _durable(call: Call) -> bool:
+    return any(isinstance(target, Primitive) for target in call.targets) or any(
+        name_of_target(target) in ("asyncio.create_task", "asyncio.TaskGroup.create_task") for target in call.targets
+    )
