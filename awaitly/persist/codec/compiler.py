@@ -1,6 +1,7 @@
 """From an annotation to its node: which family a type belongs to, and what cannot be stored at all."""
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -165,7 +166,7 @@ class _Compilation:
 
     def refuse(self, annotation: Any, why: str | None = None, hint: str | None = None) -> UnstorableType:
         given = reason(annotation)
-        trail = f" (in {''.join(self.trail)})" if self.trail else ""
+        trail = f" (in {' → '.join(self.trail)})" if self.trail else ""
         return UnstorableType(
             f"{self.where}: {name_of(annotation)}{trail} cannot be stored: {why or given.why}", hint=hint or given.hint
         )
@@ -179,7 +180,7 @@ class _Compilation:
         return self._recursive(key, key, resolved)
 
     def place(self) -> str:
-        return f"{self.where} (in {''.join(self.trail)})" if self.trail else self.where
+        return f"{self.where} (in {' → '.join(self.trail)})" if self.trail else self.where
 
     def _recursive(self, key: Any, label: str, meaning: Any) -> Node:
         """Make what a name means, inside of which the name may occur again."""
@@ -196,7 +197,7 @@ class _Compilation:
         if isinstance(annotation, type) and (annotation in SCALARS or annotation in MOMENTS):
             return SCALARS.get(annotation) or MOMENTS[annotation]
         if is_alias(annotation):
-            return self._recursive(annotation, name_of(annotation), alias_value(annotation, self.place()))
+            return self._alias(annotation)
         if isinstance(annotation, NewType):
             return self.node(annotation.__supertype__)
         if isinstance(annotation, TypeVar):
@@ -204,6 +205,14 @@ class _Compilation:
         if isinstance(annotation, dataclasses.InitVar):
             raise self.refuse(annotation, "an InitVar is not kept by the object, so it cannot be restored")
         return self._special(annotation) or self._generic(annotation) or self._class(annotation)
+
+    def _alias(self, annotation: Any) -> Node:
+        outside = self.namespace
+        # Names in quotes in what it stands for mean what they mean where the alias is defined.
+        self.namespace = {**vars(sys.modules.get(annotation.__module__, typing)), **(outside or {})}
+        node = self._recursive(annotation, name_of(annotation), alias_value(annotation, self.place()))
+        self.namespace = outside
+        return node
 
     def _special(self, annotation: Any) -> Node | None:
         if annotation in _ANYTHING:
