@@ -1,0 +1,234 @@
+"""Declarations bound to what execution needs: codecs, key functions, declared errors.
+
+What cannot be bound is a :class:`Problem`, which the rules make diagnostics of.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from inspect import iscoroutinefunction
+from types import FunctionType
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from awaitly.compile import places
+from awaitly.compile.fingerprints import step_fingerprint
+from awaitly.compile.keys import KeyFunction, KeyProblem, KeyTemplate, check_key, key_function, read_key
+from awaitly.compile.reading import Reading
+from awaitly.compile.signatures import TypedSignature, text_of, typed_signature
+from awaitly.declare.step import Step
+from awaitly.declare.workflow import Workflow
+from awaitly.errors import CompileError, UnstorableType
+from awaitly.model.graph import Diagnostic, Position, Severity
+from awaitly.model.names import nearest
+from awaitly.model.program import InputCodec, StepBinding, ValueCodec
+from awaitly.persist.codec import ArgumentsCodec, ErrorCodec, codec_for
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a declaration cannot be bound."""
+
+    code: str
+    position: Position
+    message: str
+    hint: str
+
+    def diagnostic(self) -> Diagnostic:
+        """Return the problem as what a compilation reports; nothing that is unbound can run."""
+        return Diagnostic(
+            code=self.code, severity=Severity.ERROR, message=self.message, hint=self.hint, position=self.position
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What steps and workflows have in common."""
+
+    errors: tuple[type[BaseException], ...]
+    returns_result: bool
+    key: KeyFunction | None
+    template: KeyTemplate | None
+    arguments: InputCodec
+    result: ValueCodec
+    failure: ValueCodec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundStep:
+    """A step with its binding, or with what is wrong with it."""
+
+    step: Step[..., Any, Any]
+    binding: StepBinding | None
+    template: KeyTemplate | None
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """A workflow's own parts and the bindings of its steps, or what is wrong with them."""
+
+    parts: Parts | None  # None if there are problems with the workflow itself
+    steps: Mapping[str, BoundStep]
+    problems: tuple[Problem, ...]  # of the workflow and of all its steps
+
+    @property
+    def bindings(self) -> dict[str, StepBinding]:
+        """The steps of the program, by name."""
+        return {name: step.binding for name, step in self.steps.items() if step.binding}
+
+
+def bind_workflow(reading: Reading) -> Bound:
+    """Bind the workflow that was read, and each of its steps."""
+    steps = {name: bound_step(declared[0]) for name, declared in reading.steps.items()}
+    parts, own = _bound_workflow(reading.workflow)
+    return Bound(parts, steps, (*own, *(problem for step in steps.values() for problem in step.problems)))
+
+
+def bind_step(step: Step[..., Any, Any]) -> StepBinding:
+    """Return the binding of a step that has no problems, as outside of workflows.
+
+    Raises:
+        CompileError: With a diagnostic for each problem.
+    """
+    bound = bound_step(step)
+    if bound.binding is None:
+        first = bound.problems[0]
+        diagnostics = tuple(problem.diagnostic() for problem in bound.problems)
+        raise CompileError(f"{first.position}: {first.message}", diagnostics=diagnostics, hint=first.hint)
+    return bound.binding
+
+
+def bound_step(step: Step[..., Any, Any]) -> BoundStep:
+    """Return a step bound; done once for each step."""
+    if (known := _steps.get(step)) is None:
+        _steps[step] = known = _bind(step)
+    return known
+
+
+_steps: WeakKeyDictionary[Step[..., Any, Any], BoundStep] = WeakKeyDictionary()
+
+
+def _bind(step: Step[..., Any, Any]) -> BoundStep:
+    options = step.options
+    fn: Any = step.fn
+    binder = _Binder(f"step {step.name}", fn)
+    parts = binder.parts(options.key, options.errors, options.unfingerprinted)
+    if parts is None:
+        return BoundStep(step, None, binder.template, tuple(binder.problems))
+    binding = StepBinding(
+        name=step.name,
+        fn=fn,
+        blocking=not iscoroutinefunction(fn),
+        effect=options.effect,
+        timeout=options.timeout,
+        errors=parts.errors,
+        returns_result=parts.returns_result,
+        key=parts.key,
+        arguments=parts.arguments,
+        result=parts.result,
+        failure=parts.failure,
+        fingerprint=step_fingerprint(step),
+        on_ambiguous=options.on_ambiguous.value,
+        verify=step.verifier,
+    )
+    return BoundStep(step, binding, parts.template, ())
+
+
+def _bound_workflow(workflow: Workflow[..., Any, Any]) -> tuple[Parts | None, tuple[Problem, ...]]:
+    declared = workflow.declared
+    fn: Any = workflow.fn
+    binder = _Binder(f"workflow {workflow.name}", fn)
+    parts = binder.parts(declared.key, declared.errors)
+    return parts, tuple(binder.problems)
+
+
+class _Binder:
+    """Binds one function, noting every problem on the way."""
+
+    def __init__(self, owner: str, fn: FunctionType) -> None:
+        self.owner = owner
+        self.fn = fn
+        self.typed: TypedSignature = typed_signature(fn)
+        self.template: KeyTemplate | None = None
+        self.problems: list[Problem] = []
+
+    def parts(self, key: str | None, errors: tuple[Any, ...], exclude: frozenset[str] = frozenset()) -> Parts | None:
+        """Return everything that is bound, or None if there are problems."""
+        returns = self.typed.returns
+        declared = tuple(dict.fromkeys((*errors, *returns.errors)))
+        every = (*declared, *returns.plain_errors)
+        self._annotations(exclude)
+        made = self._key(key) if key is not None else None
+        arguments = self._arguments(exclude)
+        result = self._stored("return", lambda: codec_for(returns.value, where=f"{self.owner} returns"))
+        failure = self._stored("errors", lambda: ErrorCodec(every, where=f"errors= of {self.owner}"))
+        if self.problems or arguments is None or result is None or failure is None:
+            return None
+        return Parts(declared, returns.is_result, made, self.template, arguments, result, failure)
+
+    def _annotations(self, exclude: frozenset[str]) -> None:
+        names = set(self.typed.signature.parameters)
+        for name in sorted(exclude - names):
+            close = nearest(name, names)
+            self._problem(
+                "unknown-parameter",
+                places.option(self.fn, "unfingerprinted"),
+                f"unfingerprinted= of {self.owner} names {name!r}, which is no parameter",
+                f"did you mean {close!r}?" if close else f"the parameters are {', '.join(sorted(names))}",
+            )
+        for name, reason in self.typed.unresolved.items():
+            if name not in exclude:
+                what = "the result" if name == "return" else name
+                self._problem(
+                    "unresolved-annotation",
+                    places.parameter(self.fn, name),
+                    f"the annotation of {what} of {self.owner} cannot be resolved: {reason}",
+                    "import what it names at the top of the module, outside of `if TYPE_CHECKING`",
+                )
+        if self.typed.returns.mixed:
+            self._problem(
+                "mixed-result",
+                places.parameter(self.fn, "return"),
+                f"{self.owner} returns Ok or Err, or something else: {text_of(self.typed.hints['return'])}",
+                "return Result[T, E] and nothing beside it; None and other values go into T",
+            )
+
+    def _key(self, key: str) -> KeyFunction | None:
+        template = read_key(key)
+        if not isinstance(template, KeyProblem):
+            self.template = template
+            wrong = check_key(template, self.typed.signature, self.typed.hints)
+            if wrong is None:
+                return key_function(template, self.typed.signature, self.owner)
+            template = wrong
+        message = f"{template.message} ({self.owner})"
+        self._problem("bad-key-template", places.option(self.fn, "key"), message, template.hint)
+        return None
+
+    def _arguments(self, exclude: frozenset[str]) -> InputCodec | None:
+        signature, hints = self.typed.signature, self.typed.hints
+        try:
+            return ArgumentsCodec(signature, hints, exclude=exclude, where=self.owner)
+        except UnstorableType:
+            for parameter in signature.parameters.values():
+                alone = signature.replace(parameters=[parameter])
+                codec = partial(ArgumentsCodec, alone, hints, exclude=exclude, where=self.owner)
+                self._stored(parameter.name, codec)
+            return None
+
+    def _stored(self, place: str, make: Callable[[], Made]) -> Made | None:
+        try:
+            return make()
+        except UnstorableType as error:
+            if place == "errors":
+                self._problem("unstorable-type", places.option(self.fn, place), error.message, error.hint)
+            else:
+                code = "unstorable-type" if place == "return" else "unstorable-argument"
+                self._problem(code, places.parameter(self.fn, place), error.message, error.hint)
+            return None
+
+    def _problem(self, code: str, position: Position, message: str, hint: str) -> None:
+        self.problems.append(Problem(code, position, message, hint))

@@ -1,0 +1,12 @@
+"""All rules, in the order in which the documentation lists them."""
+
+from awaitly.compile.rules import calls, declarations, determinism, effects, failures
+from awaitly.compile.rules.rule import Rule
+
+RULES: tuple[Rule, ...] = (
+    *declarations.RULES,
+    *failures.RULES,
+    *determinism.RULES,
+    *effects.RULES,
+    *calls.RULES,
+)
