@@ -10,7 +10,7 @@ from awaitly.compile.calls import followable, name_of_target, read_function
 from awaitly.compile.hidden import awaits_unknown, hidden
 from awaitly.compile.reading import Call, FunctionReading, Reading
 from awaitly.compile.source import source_of
-from awaitly.compile.targets import FunctionTarget, Partial, Primitive, StepTarget, Target, WorkflowTarget
+from awaitly.compile.targets import FunctionTarget, Primitive, StepTarget, Target, WorkflowTarget, opened_target
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import CompileError
@@ -89,18 +89,12 @@ def _mentioned(function: FunctionReading) -> Iterator[Target]:
     """Yield what the calls of ``function`` call, and what it names as a value, partials opened."""
     for call in function.calls:
         for target in call.targets:
-            yield _opened(target)
+            yield opened_target(target)
     for kind in (ast.Name, ast.Attribute):
         for node in function.walk(kind):
             if isinstance(node.ctx, ast.Load):
                 for target in function.resolve(node):
-                    yield _opened(target)
-
-
-def _opened(target: Target) -> Target:
-    while isinstance(target, Partial):
-        target = target.inner
-    return target
+                    yield opened_target(target)
 
 
 def _with_steps(found: Mapping[FunctionType, FunctionReading], own: FunctionType) -> set[FunctionType]:

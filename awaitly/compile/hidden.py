@@ -61,10 +61,12 @@ def _unknown(expression: ast.AST, function: FunctionReading, seen: set[ast.AST])
             if call is None or (seen == {expression}):
                 return
             for target in call.targets:
-                if isinstance(target, Unresolved) and not isinstance(call.node.func, ast.Attribute):
+                if not isinstance(target, Unresolved):
+                    continue
+                if isinstance(call.node.func, ast.Attribute):  # tasks.pop(): what is in tasks decides
+                    yield from _unknown(call.node.func.value, function, seen)
+                else:
                     yield target.reason
-            if isinstance(call.node.func, ast.Attribute):  # tasks.pop()
-                yield from _unknown(call.node.func.value, function, seen)
         case ast.Name():
             yield from _unknown_name(expression, function, seen)
         case ast.Attribute() if not isinstance(expression.ctx, ast.Load):

@@ -10,7 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 from awaitly.compile.source import SourceFile
-from awaitly.compile.targets import FunctionNode, StepTarget, Target, Targets, WorkflowTarget
+from awaitly.compile.targets import FunctionNode, StepTarget, Target, Targets, WorkflowTarget, opened_target
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.model.graph import Diagnostic, Position
@@ -41,13 +41,15 @@ class Call:
 
     @property
     def steps(self) -> tuple[StepTarget, ...]:
-        """The steps that this call may call as steps (not their plain functions)."""
-        return tuple(t for t in self.targets if isinstance(t, StepTarget) and t.via != "fn")
+        """The steps that this call may call as steps (not their plain functions), partials opened."""
+        opened = map(opened_target, self.targets)
+        return tuple(t for t in opened if isinstance(t, StepTarget) and t.via != "fn")
 
     @property
     def workflows(self) -> tuple[WorkflowTarget, ...]:
         """The workflows that this call may run."""
-        return tuple(t for t in self.targets if isinstance(t, WorkflowTarget) and t.via != "options")
+        opened = map(opened_target, self.targets)
+        return tuple(t for t in opened if isinstance(t, WorkflowTarget) and t.via not in ("options", "fn"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

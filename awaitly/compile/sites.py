@@ -84,10 +84,13 @@ def _calls_something(node: ast.AST) -> bool:
     match node:
         case ast.Await(value=value):
             return not isinstance(value, ast.Call)  # the same end as the call's
+        case ast.For(iter=over):
+            return not isinstance(over, _PLAIN)
         case ast.List(elts=parts) | ast.Set(elts=parts) | ast.Tuple(elts=parts):
             return any(isinstance(part, ast.Starred) for part in parts) and isinstance(_subject(node), ast.Call)
-        case _:
-            return True
+    if isinstance(node, Comprehension) and not node.generators[0].is_async:
+        return not isinstance(node.generators[0].iter, _PLAIN)
+    return True
 
 
 def _subject(node: ast.AST) -> ast.expr:
@@ -121,6 +124,7 @@ def _keyword(node: ast.AST) -> str:
             return "for"
 
 
+_PLAIN = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict)  # iterating these calls nothing
 _KINDS: tuple[type[ast.AST], ...] = (
     ast.Await,
     ast.For,

@@ -92,3 +92,10 @@ Target: TypeAlias = (
     | Unresolved
 )
 Targets: TypeAlias = tuple[Target, ...]  # several: it depends on what happens at run time
+
+
+def opened_target(target: Target) -> Target:
+    """Return what a partial calls in the end, and any other target as it is."""
+    while isinstance(target, Partial):
+        target = target.inner
+    return target

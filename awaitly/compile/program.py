@@ -1,0 +1,164 @@
+"""From a workflow to its graph and its program: the stages of compiling in their order."""
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from inspect import iscoroutinefunction
+from typing import Any, TypeAlias
+
+from awaitly.compile.bindings import Bound, bind_workflow
+from awaitly.compile.diagnosis import diagnose, error_name, leaving_errors
+from awaitly.compile.fingerprints import annotation_text, graph_fingerprint, step_aspects, step_fingerprint
+from awaitly.compile.following import read
+from awaitly.compile.nodes import nodes_of
+from awaitly.compile.reading import FunctionReading, Reading
+from awaitly.compile.signatures import text_of, typed_signature
+from awaitly.compile.sites import code_table, labels_of
+from awaitly.declare.step import Step
+from awaitly.declare.workflow import Workflow
+from awaitly.errors import CompileError
+from awaitly.model.graph import Diagnostic, Graph, Severity, StepSpec
+from awaitly.model.program import Program, StepBinding
+
+Override: TypeAlias = Callable[[StepBinding], StepBinding]
+
+_HELD = "__awaitly_compiled__"
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A workflow before any settings."""
+
+    reading: Reading
+    bound: Bound
+    graph: Graph
+
+    @cached_property
+    def program(self) -> Program:
+        """The program; made when first run."""
+        parts = self.bound.parts
+        errors = tuple(found for found in self.graph.diagnostics if found.severity is Severity.ERROR)
+        if errors or parts is None:
+            raise refusal(self.reading.workflow, errors)
+        return Program(
+            graph=self.graph,
+            fn=self.reading.main.fn,
+            errors=parts.errors,
+            returns_result=parts.returns_result,
+            key=parts.key,
+            arguments=parts.arguments,
+            result=parts.result,
+            failure=parts.failure,
+            steps=self.bound.bindings,
+            code=dict(entry for function in self.reading.functions for entry in code_table(function)),
+        )
+
+
+def graph_of(workflow: Workflow[..., Any, Any]) -> Graph:
+    """Return the graph of a workflow; what is wrong with it is in its diagnostics.
+
+    Raises:
+        CompileError: ``no-source`` or ``source-changed``: there is nothing to make a graph of.
+    """
+    return _compiled(workflow).graph
+
+
+def compile_workflow(workflow: Workflow[..., Any, Any], *, override: Override | None = None) -> Program:
+    """Return what execution needs to run a workflow.
+
+    Args:
+        workflow: The workflow.
+        override: Gives each step's binding as the settings want it.
+
+    Raises:
+        CompileError: With every diagnostic that is an error, if there is any.
+    """
+    program = _compiled(workflow).program
+    if override is None:
+        return program
+    steps = {name: override(binding) for name, binding in program.steps.items()}
+    specs = {name: _with_policies(spec, steps[name]) for name, spec in program.graph.steps.items()}
+    return replace(program, graph=program.graph.model_copy(update={"steps": specs}), steps=steps)
+
+
+def refusal(workflow: Workflow[..., Any, Any], errors: tuple[Diagnostic, ...]) -> CompileError:
+    """Return the error that says everything that is wrong with a workflow."""
+    listed = "\n".join(f"  {error}\n    {error.hint}" for error in errors)
+    count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
+    message = f"workflow {workflow.name} does not compile, {count}:\n{listed}\n"
+    return CompileError(message, diagnostics=errors, hint=None)
+
+
+def _compiled(workflow: Workflow[..., Any, Any]) -> Compiled:
+    # Kept with the function: whatever holds a compiled workflow holds its function, so that no weak table would do;
+    # and `options()` makes new Workflow values of one function all the time.
+    held = vars(workflow.fn)
+    known: Compiled | None = held.get(_HELD)
+    if known is None or known.reading.workflow.declared is not workflow.declared:
+        reading = read(workflow)
+        bound = bind_workflow(reading)
+        known = held[_HELD] = Compiled(reading, bound, _graph(reading, bound))
+    return known
+
+
+def _graph(reading: Reading, bound: Bound) -> Graph:
+    declared = reading.workflow.declared
+    main = reading.main
+    body = nodes_of(reading)
+    steps = {name: _spec(found[0], bound) for name, found in sorted(reading.steps.items())}
+    functions = [(function.prefix, function.node) for function in reading.functions]
+    return Graph(
+        workflow=declared.name,
+        function=main.name,
+        version=declared.version,
+        key=declared.key,
+        deadline=declared.deadline,
+        durable=declared.durable,
+        parameters=_parameters(main),
+        result=_result(main),
+        errors=leaving_errors(reading),
+        steps=steps,
+        children=tuple(sorted(reading.children)),
+        body=body,
+        sites={label: callee for function in reading.functions for label, callee in labels_of(function).items()},
+        diagnostics=diagnose(reading, bound, body),
+        fingerprint=graph_fingerprint(functions, (f"{name}:{spec.fingerprint}" for name, spec in steps.items())),
+    )
+
+
+def _parameters(function: FunctionReading) -> tuple[tuple[str, str], ...]:
+    arguments = function.node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return tuple((argument.arg, annotation_text(argument.annotation)) for argument in every)
+
+
+def _result(function: FunctionReading) -> str:
+    returns = None if isinstance(function.node, ast.Lambda) else function.node.returns
+    return annotation_text(returns) or "Any"
+
+
+def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
+    options = step.options
+    binding = bound.steps[step.name].binding
+    fn: Any = step.fn
+    returns = typed_signature(fn).returns
+    errors = dict.fromkeys((*options.errors, *returns.errors))
+    plain = [text_of(error) for error in returns.plain_errors]
+    return StepSpec(
+        name=step.name,
+        function=f"{fn.__module__}:{fn.__qualname__}",
+        effect=options.effect,
+        key=options.key,
+        timeout=options.timeout,
+        errors=(*(error_name(error) for error in errors), *plain),
+        result=step_aspects(step)["result"] or "Any",
+        blocking=binding.blocking if binding else not iscoroutinefunction(fn),
+        owner=options.owner,
+        tags=options.tags,
+        fingerprint=step_fingerprint(step),
+    )
+
+
+def _with_policies(spec: StepSpec, binding: StepBinding) -> StepSpec:
+    return spec.model_copy(update={"timeout": binding.timeout, "effect": binding.effect})
