@@ -143,6 +143,7 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
     binding = bound.steps[step.name].binding
     fn: Any = step.fn
     returns = typed_signature(fn).returns
+    aspects = step_aspects(step)
     errors = dict.fromkeys((*options.errors, *returns.errors))
     plain = [text_of(error) for error in returns.plain_errors]
     return StepSpec(
@@ -152,7 +153,8 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
         key=options.key,
         timeout=options.timeout,
         errors=(*(error_name(error) for error in errors), *plain),
-        result=step_aspects(step)["result"] or "Any",
+        parameters=aspects["parameters"],
+        result=aspects["result"] or "Any",
         blocking=binding.blocking if binding else not iscoroutinefunction(fn),
         owner=options.owner,
         tags=options.tags,

@@ -40,8 +40,14 @@ def sites_of(function: FunctionReading) -> Sites:
 
 
 def labels_of(function: FunctionReading) -> dict[str, str]:
-    """Return every label of a function, with the step or other callee that is called there."""
-    labels = {call.label: "|".join(step.step.name for step in call.steps) or call.text for call in function.calls}
+    """Return every label of a function, with what is called there: a step, a workflow, or another callee.
+
+    Where it depends on what happens at run time, all that may be called, separated by ``|``.
+    """
+    labels = {}
+    for call in function.calls:
+        names = [step.step.name for step in call.steps] + [child.workflow.name for child in call.workflows]
+        labels[call.label] = "|".join(names) or call.text
     for node, label in _implicit(function):
         labels.setdefault(label, ast.unparse(_subject(node)))
     return labels

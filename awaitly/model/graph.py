@@ -74,6 +74,7 @@ class StepSpec(_Value):
     key: str | None = None
     timeout: float | None = None
     errors: tuple[str, ...] = ()  # module:qualname of classes, or the text of a plain error type
+    parameters: str = ""  # names and annotations as text
     result: str = "Any"  # the annotation as text
     blocking: bool = False  # a plain def: runs in a worker thread
     owner: str | None = None

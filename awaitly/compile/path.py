@@ -1,0 +1,63 @@
+"""Whether what a run recorded still fits a graph, call by call: the check before anything is replayed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from awaitly.model.graph import ChildNode, Graph, Position, StepNode
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A recorded call that the graph has no place for."""
+
+    site: str
+    recorded: str  # the step or workflow that was called there
+    found: str | None  # what is called there now; None if the place is gone
+    position: Position | None  # of the place, or else of where the step is called now
+
+    def __str__(self) -> str:
+        where = f" ({self.position})" if self.position else ""
+        if self.found is None:
+            now = f"{self.recorded} is called{where} instead" if self.position else "the workflow has no such call"
+            return f"the run recorded {self.recorded} at {self.site}; that place is gone, and now {now}"
+        return f"the run recorded {self.recorded} at {self.site}{where}; what is called there now is {self.found}"
+
+
+def check_path(recorded: Iterable[tuple[str, str]], graph: Graph) -> tuple[Problem, ...]:
+    """Return a problem for each recorded call, as (site, step), whose site is gone or calls something else.
+
+    A site may end in ``>step``: the step was called back by code that is not compiled, from the place before it.
+    """
+    places = _Places(graph)
+    problems = (places.problem(site, step) for site, step in dict.fromkeys(recorded))
+    return tuple(problem for problem in problems if problem)
+
+
+class _Places:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.known = set(graph.steps) | set(graph.children)
+        self.callees: dict[str, set[str]] = {
+            site: set(callee.split("|")) & self.known for site, callee in graph.sites.items()
+        }
+        self.positions: dict[str, Position | None] = {}
+        self.calls: dict[str, Position | None] = {}  # by step: where it is first called
+        for node in graph.walk():
+            if isinstance(node, StepNode | ChildNode):
+                callee = node.step if isinstance(node, StepNode) else node.workflow
+                self.callees.setdefault(node.site, set()).add(callee)
+                self.positions.setdefault(node.site, node.position)
+                self.calls.setdefault(callee, node.position)
+
+    def problem(self, site: str, step: str) -> Problem | None:
+        place, called_back, _ = site.partition(">")
+        if called_back:
+            fits = step in self.known and (not place or place in self.callees)
+            return None if fits else Problem(site, step, None, self.calls.get(step))
+        if place not in self.callees:
+            return Problem(site, step, None, self.calls.get(step))
+        callees = self.callees[place]
+        if step in callees:
+            return None
+        found = " or ".join(sorted(callees)) or self.graph.sites.get(place, "nothing")
+        return Problem(site, step, found, self.positions.get(place))
