@@ -6,10 +6,9 @@ padded to a power of two, so that there are few different statements, all of the
 """
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import chain
+from typing import NamedTuple
 
 from awaitly.model.facts import RunStarted
 from awaitly.model.state import Status
@@ -40,66 +39,71 @@ _OTHERS = "SELECT 1 FROM facts WHERE run = ? AND seq BETWEEN ? AND ? AND fence <
 _FORGET = "DELETE FROM facts WHERE run = ? AND seq BETWEEN ? AND ?"
 
 
-@dataclass(slots=True)
-class Rows:
-    """The rows of one or more appends, ready to be bound: made on the caller's thread, in one go."""
+class Statement(NamedTuple):
+    """A statement with its values, and how many rows it writes if nothing is amiss."""
 
-    runs: list[tuple[object, ...]] = field(default_factory=list)
-    facts: list[tuple[object, ...]] = field(default_factory=list)
-    ends: list[tuple[object, ...]] = field(default_factory=list)
-
-    def add(self, append: Append) -> None:
-        """Add an append."""
-        run, fence, seq = append.run, append.fence, append.first
-        for fact in append.facts:
-            self.facts.append((run, seq, fence, *encoded(fact)))
-            seq += 1
-        if append.creates:
-            self.runs.append(_new_run(append))
-        if append.ends is not None:
-            self.ends.append((run, fence, append.ends.value, append.facts[-1].at))
+    sql: str
+    values: Sequence[object]
+    rows: int
 
 
 class _Amiss(Exception):
     """Not every row was written."""
 
 
-def rows_of(appends: Sequence[Append]) -> Rows:
-    """Return the rows of a batch."""
-    rows = Rows()
+def statements(appends: Sequence[Append]) -> list[Statement]:
+    """Return what stores some appends if nothing is amiss: made on the caller's thread, in one go."""
+    facts: list[object] = []
+    runs: list[object] = []
+    ends: list[object] = []
+
     for append in appends:
-        rows.add(append)
-    return rows
+        run, fence, seq = append.run, append.fence, append.first
+        for fact in append.facts:
+            facts += (run, seq, fence)
+            facts += encoded(fact)
+            seq += 1
+        if append.creates:
+            runs += _new_run(append)
+        if append.ends is not None:
+            ends += (run, fence, append.ends.value, append.facts[-1].at)
+
+    made = _sized(_NEW_FACTS, 8, facts)
+    if runs:
+        made = [*_sized(_NEW_RUNS, 6, runs), *made]
+    if ends:
+        made += _sized(_ENDED_RUNS, 4, ends)
+    return made
 
 
-def store(connection: Connection, batch: Sequence[Append], rows: Rows) -> Sequence[Appended]:
+def store(connection: Connection, batch: Sequence[Append], planned: Sequence[Statement]) -> Sequence[Appended]:
     """Store a batch in one commit, and say what became of each append."""
     try:
-        if rows.runs or rows.ends or len(rows.facts) > _MOST_ROWS:
-            with transaction(connection):
-                _write(connection, rows)
+        if len(planned) == 1:
+            _write(connection, planned)
         else:
-            _write(connection, rows)
+            with transaction(connection):
+                _write(connection, planned)
     except (sqlite3.IntegrityError, _Amiss):
         with transaction(connection):
             return [_stored(connection, append) for append in batch]
     return [Appended.STORED] * len(batch)
 
 
-def _write(connection: Connection, rows: Rows) -> None:
-    _all(connection, _NEW_RUNS, 6, rows.runs)
-    _all(connection, _NEW_FACTS, 8, rows.facts)
-    _all(connection, _ENDED_RUNS, 4, rows.ends)
+def _write(connection: Connection, planned: Iterable[Statement]) -> None:
+    for sql, values, rows in planned:
+        if connection.execute(sql, values).rowcount != rows:
+            raise _Amiss
 
 
 def _stored(connection: Connection, append: Append) -> Appended:
     """Store one append on its own, in the open transaction."""
-    rows = rows_of([append])
+    planned = statements([append])
     known = connection.execute(_RUN, (append.run,)).fetchone()
     if append.creates and known is not None:
-        if _is_another(connection, known[0], rows.facts[0]):
+        if _is_another(connection, known[0], append):
             return Appended.EXISTS
-        rows.runs = []  # it is the same append, sent again
+        del planned[0]  # it is the same append, sent again
     elif not append.creates and known is None:
         return Appended.STALE
 
@@ -109,30 +113,30 @@ def _stored(connection: Connection, append: Append) -> Appended:
         if fence != append.fence or connection.execute(_OTHERS, (*stretch, fence)).fetchone():
             return Appended.STALE
         connection.execute(_FORGET, stretch)
-    _write(connection, rows)
+    _write(connection, planned)
     return Appended.STORED
 
 
-def _is_another(connection: Connection, run: int, fact: tuple[object, ...]) -> bool:
-    return bool(connection.execute(_FACT, (run, fact[1])).fetchone() != fact[2:])
+def _is_another(connection: Connection, run: int, append: Append) -> bool:
+    stored = connection.execute(_FACT, (run, append.first)).fetchone()
+    return bool(stored != (append.fence, *encoded(append.facts[0])))
 
 
-def _all(connection: Connection, sql: str, width: int, rows: list[tuple[object, ...]]) -> None:
-    """Write all rows with one statement for every 256.
+def _sized(sql: str, width: int, values: list[object]) -> list[Statement]:
+    """Spread values over statements of at most 256 rows, padded to the next power of two."""
+    most = _MOST_ROWS * width
+    if len(values) > most:
+        return [part for at in range(0, len(values), most) for part in _sized(sql, width, values[at : at + most])]
 
-    Raises:
-        _Amiss: If fewer were written.
-    """
-    for start in range(0, len(rows), _MOST_ROWS):
-        some = rows[start : start + _MOST_ROWS]
-        height = 1 << (len(some) - 1).bit_length()
-        values = [*chain.from_iterable(some), *[None] * (width * (height - len(some)))]
-        if connection.execute(_sized(sql, width, height), values).rowcount != len(some):
-            raise _Amiss
+    rows = len(values) // width
+    height = 1 << (rows - 1).bit_length()
+    if height > rows:
+        values += [None] * (width * (height - rows))
+    return [Statement(_spelled(sql, width, height), values, rows)]
 
 
 @cache
-def _sized(sql: str, width: int, height: int) -> str:
+def _spelled(sql: str, width: int, height: int) -> str:
     row = f"({','.join('?' * width)})"
     return sql.format(values=f"VALUES {','.join([row] * height)}").strip()
 

@@ -23,7 +23,7 @@ UPDATE runs SET
     claimed_seq = coalesce((SELECT max(seq) FROM facts WHERE run = n), -1)
 WHERE id = ?
 """
-_HELD = "SELECT id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
+_HELD = "SELECT runs.id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
 _BUSY_OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
 _OF_WORKFLOWS = "ended IS NULL AND workflow IN (SELECT value FROM json_each(?1))"
 _WAITING = f"""
