@@ -6,22 +6,25 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 
-def same(left: Any, right: Any) -> bool:
+def same(left: Any, right: Any, *, ordered: bool = True) -> bool:
+    """Whether they are the same; unless `ordered`, the order of mappings and which fields were set do not count."""
+    alike = partial(same, ordered=ordered)
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
-        return math.copysign(1, left) == math.copysign(1, right) and (
-            left == right or (math.isnan(left) and math.isnan(right))
-        )
+        if math.isnan(left):
+            return math.isnan(right)
+        return left == right and math.copysign(1, left) == math.copysign(1, right)
     if isinstance(left, Decimal):
         return str(left) == str(right)
     if isinstance(left, complex):
-        return same(left.real, right.real) and same(left.imag, right.imag)
+        return alike(left.real, right.real) and alike(left.imag, right.imag)
     if isinstance(left, datetime | time):
         return (
             left.replace(tzinfo=None) == right.replace(tzinfo=None)
@@ -30,23 +33,23 @@ def same(left: Any, right: Any) -> bool:
             and str(left.tzinfo) == str(right.tzinfo)
         )
     if isinstance(left, Mapping) and not isinstance(left, Counter):
-        return len(left) == len(right) and all(
-            same(a, b) and same(x, y) for (a, x), (b, y) in zip(left.items(), right.items(), strict=True)
-        )
+        if not ordered:
+            return alike(set(left), set(right)) and all(alike(each, right[key]) for key, each in left.items())
+        return alike([*left.items()], [*right.items()])
     if isinstance(left, list | tuple | deque):
-        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
+        return len(left) == len(right) and all(alike(a, b) for a, b in zip(left, right, strict=True))
     if isinstance(left, set | frozenset):
-        return len(left) == len(right) and all(any(same(a, b) for b in right) for a in left)
+        return len(left) == len(right) and all(any(alike(a, b) for b in right) for a in left)
     if isinstance(left, BaseException):
-        return same(left.args, right.args) and same(_state(left), _state(right))
+        return alike(left.args, right.args) and alike(_state(left), _state(right))
     if isinstance(left, BaseModel):
         return (
-            same(vars(left), vars(right))
-            and left.model_fields_set == right.model_fields_set
-            and same(left.__pydantic_extra__, right.__pydantic_extra__)
+            alike(vars(left), vars(right))
+            and (left.model_fields_set == right.model_fields_set or not ordered)
+            and alike(left.__pydantic_extra__, right.__pydantic_extra__)
         )
     if dataclasses.is_dataclass(left):
-        return all(same(getattr(left, each.name), getattr(right, each.name)) for each in dataclasses.fields(left))
+        return all(alike(getattr(left, each.name), getattr(right, each.name)) for each in dataclasses.fields(left))
     return bool(left == right)
 
 

@@ -142,3 +142,11 @@ class LimitReached(Exception):
         super().__init__(f"more than {limit} {unit}")
         self.limit = limit
         self.unit = unit
+
+
+OldJson = dict[str, "OldJson"] | list["OldJson"] | int
+
+
+@dataclass
+class Document:
+    body: OldJson

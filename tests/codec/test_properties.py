@@ -12,7 +12,7 @@ from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import create_model
+from pydantic import ConfigDict, create_model
 
 from awaitly.errors import CorruptCheckpoint, Unserialisable
 from awaitly.persist.codec import ArgumentsCodec, ErrorCodec, codec_for
@@ -41,7 +41,7 @@ SCALARS: list[Typed] = [
     (str, TEXT),
     (bytes, st.binary(max_size=8)),
     (bytearray, st.binary(max_size=8).map(bytearray)),
-    (Decimal, st.decimals()),
+    (Decimal, st.decimals(allow_nan=False) | st.just(Decimal("NaN"))),
     (UUID, st.uuids()),
     (datetime, st.datetimes(timezones=st.none() | st.just(UTC) | st.timezones(), allow_imaginary=True)),
     (date, st.dates()),
@@ -82,7 +82,7 @@ def _union(members: list[Typed]) -> Typed:
 def _model(members: list[Typed]) -> Typed:
     names = string.ascii_lowercase[: len(members)]
     fields: dict[str, Any] = {name: (kind, None) for name, (kind, _) in zip(names, members, strict=True)}
-    cls = create_model("Model", **fields)
+    cls = create_model("Model", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
     values = {name: each for name, (_, each) in zip(names, members, strict=True)}
     # Constructed, because pydantic would convert what it is given.
     return cls, st.fixed_dictionaries({}, optional=values).flatmap(
@@ -124,7 +124,7 @@ TYPES = st.recursive(
     st.sampled_from([*SCALARS, (Any, ANYTHING), (list, st.lists(ANYTHING, max_size=3))]), _compound, max_leaves=5
 )
 CASES = TYPES.flatmap(lambda each: st.tuples(st.just(each[0]), each[1], each[1]))
-EXAMPLES = settings(deadline=None, max_examples=300)
+EXAMPLES = settings(deadline=None, max_examples=150)
 
 
 @EXAMPLES
@@ -154,7 +154,7 @@ def test_calls_have_the_same_fingerprint_exactly_if_their_arguments_are_the_same
     assert codec.fingerprint((value,), {}) == codec.fingerprint((), {"argument": copied})
     assert same(codec.decode(codec.encode((value,), {}))[0][0], value)
     if codec.fingerprint((value,), {}) == codec.fingerprint((other,), {}):
-        assert value == other or repr(value) == repr(other)
+        assert same(value, other, ordered=False)
 
 
 @EXAMPLES

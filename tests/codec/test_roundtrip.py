@@ -27,11 +27,13 @@ from tests.codec.shop import (
     Color,
     Counted,
     Declined,
+    Document,
     Expired,
     Item,
     Level,
     Names,
     NumberTree,
+    OldJson,
     Open,
     Options,
     Order,
@@ -121,6 +123,8 @@ CASES: list[tuple[Any, Any]] = [
     (Mapping[str, int], {"a": 1}),
     (UserId, "u"),
     (Annotated[int, {"not": "hashable"}], 3),
+    (Document, Document({"a": [1, {"b": 2}]})),
+    (list[Document | Json], [Document(3), ["x"]]),
     (Json, {"a": [1, "x", None, {"b": True}], "c": 1.5}),
     (typing.Optional[Item], None),  # noqa: UP045 - the old spelling is a different object
     (Item, ITEM),
@@ -245,6 +249,12 @@ def test_sets_are_stored_in_one_order() -> None:
     codec = codec_for(set[str], where="f returns")
 
     assert codec.encode({"b", "a", "c"}) == b'["a","b","c"]'
+
+
+def test_an_alias_may_contain_itself() -> None:
+    codec = codec_for(OldJson, where="f returns", namespace={"OldJson": OldJson})
+
+    assert codec.roundtrip({"a": [1]})[1] == {"a": [1]}
 
 
 def test_names_in_quotes_mean_what_the_namespace_says() -> None:

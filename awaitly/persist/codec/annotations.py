@@ -114,8 +114,10 @@ def hints(cls: Any, where: str) -> dict[str, Any]:
     Raises:
         UnstorableType: if a name means nothing in the module of the class.
     """
+    # Python 3.12 itself does not find the type parameters of `class Box[T]` for names in quotes.
+    names = {each.__name__: each for base in reversed(cls.__mro__) for each in getattr(base, "__type_params__", ())}
     try:
-        return typing_extensions.get_type_hints(cls, localns={cls.__name__: cls}, include_extras=True)
+        return typing_extensions.get_type_hints(cls, localns={**names, cls.__name__: cls}, include_extras=True)
     except NameError as error:
         raise UnstorableType(
             f"{where}: {cls.__qualname__} is annotated with {error.name!r}, which {cls.__module__} does not define",
@@ -123,7 +125,7 @@ def hints(cls: Any, where: str) -> dict[str, Any]:
         ) from error
 
 
-def resolve(reference: Any, namespace: Mapping[str, Any] | None, where: str) -> Any:
+def resolve(reference: Any, namespace: Mapping[str, Any], where: str) -> Any:
     """Return what a name in quotes stands for.
 
     Raises:
@@ -138,7 +140,7 @@ def resolve(reference: Any, namespace: Mapping[str, Any] | None, where: str) -> 
         module = sys.modules.get(module)
     if module is not None:
         names.update(vars(module))
-    names.update(namespace or {})
+    names.update(namespace)
     try:
         return eval(text, names)
     except NameError as error:

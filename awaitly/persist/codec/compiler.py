@@ -3,7 +3,9 @@
 import dataclasses
 import sys
 import typing
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any, ForwardRef, NewType, TypeVar, get_args, get_origin
@@ -127,7 +129,8 @@ class _Compilation:
     def __init__(self, compiler: Compiler, where: str, namespace: Mapping[str, Any] | None) -> None:
         self.compiler = compiler
         self.where = where
-        self.namespace = namespace
+        self.names: tuple[Mapping[str, Any], ...] = () if namespace is None else (namespace,)
+        self.named: dict[str, Node] = {}
         self.local = False  # whether a name in quotes meant something only here
         self.nodes: dict[Any, Node] = {}
         self.trail: list[str] = []
@@ -173,11 +176,11 @@ class _Compilation:
 
     def _named(self, written: str | ForwardRef) -> Node:
         key = written if isinstance(written, str) else written.__forward_arg__
-        if key in self.nodes:
-            return self.nodes[key] if self.nodes[key].made else reference(self.nodes[key])
+        if key in self.named:
+            return self.named[key] if self.named[key].made else reference(self.named[key])
         self.local = True
-        resolved = resolve(written, self.namespace, self.place())
-        return self._recursive(key, key, resolved)
+        node = self.named[key] = unmade(key, (), None)
+        return self._become(node, resolve(written, dict(ChainMap(*reversed(self.names))), self.place()))
 
     def place(self) -> str:
         return f"{self.where} (in {' → '.join(self.trail)})" if self.trail else self.where
@@ -185,6 +188,9 @@ class _Compilation:
     def _recursive(self, key: Any, label: str, meaning: Any) -> Node:
         """Make what a name means, inside of which the name may occur again."""
         node = self.nodes[key] = unmade(label, (), None)
+        return self._become(node, meaning)
+
+    def _become(self, node: Node, meaning: Any) -> Node:
         made = self.node(meaning)
         for attribute in dataclasses.fields(Node):
             if attribute.name != "label":
@@ -207,12 +213,18 @@ class _Compilation:
         return self._special(annotation) or self._generic(annotation) or self._class(annotation)
 
     def _alias(self, annotation: Any) -> Node:
-        outside = self.namespace
-        # Names in quotes in what it stands for mean what they mean where the alias is defined.
-        self.namespace = {**vars(sys.modules.get(annotation.__module__, typing)), **(outside or {})}
-        node = self._recursive(annotation, name_of(annotation), alias_value(annotation, self.place()))
-        self.namespace = outside
-        return node
+        with self._inside(annotation):
+            return self._recursive(annotation, name_of(annotation), alias_value(annotation, self.place()))
+
+    @contextmanager
+    def _inside(self, owner: Any) -> Iterator[None]:
+        """Let names in quotes mean what they mean in the module of a class or an alias."""
+        names, named, local = self.names, self.named, self.local
+        module = sys.modules.get(getattr(owner, "__module__", None) or "")
+        self.names, self.named = (*names, vars(module) if module else {}), {}
+        yield
+        self.names, self.named = names, named
+        self.local = local or (self.local and bool(names))
 
     def _special(self, annotation: Any) -> Node | None:
         if annotation in _ANYTHING:
@@ -223,7 +235,18 @@ class _Compilation:
             return SCALARS[str]
         if annotation in _SELF and self.owners:
             return self.node(self.owners[-1])
+        if type(annotation).__name__ == "PydanticRecursiveRef":
+            return self.node(self._owner(annotation))
         return None
+
+    def _owner(self, annotation: Any) -> Any:
+        """Return the generic model, among those around, that pydantic means where one contains itself."""
+        for owner in reversed(self.owners):
+            metadata = getattr(owner, "__pydantic_generic_metadata__", None)
+            origin = metadata and metadata["origin"]
+            if origin and annotation.type_ref.startswith(f"{origin.__module__}.{origin.__qualname__}:"):
+                return owner
+        raise self.refuse(annotation, "pydantic does not say which class it is", "Name the class without parameters")
 
     def _generic(self, annotation: Any) -> Node | None:
         origin, arguments = get_origin(annotation), get_args(annotation)
@@ -258,9 +281,10 @@ class _Compilation:
             return self._path(cls)
         if cls.__module__.startswith("pydantic."):
             return self._pydantic(cls)
-        self.owners.append(annotation)
-        node = class_node(self, cls, annotation)
-        self.owners.pop()
+        with self._inside(cls):
+            self.owners.append(annotation)
+            node = class_node(self, cls, annotation)
+            self.owners.pop()
         if node is not None:
             return node
         raise self.refuse(annotation)
