@@ -168,7 +168,7 @@ def test_an_argument_that_cannot_be_encoded_is_refused_by_name() -> None:
         assert caught.value.code == "unserialisable-argument"
 
 
-@pytest.mark.parametrize("value", ["\ud800", ["\ud800"]])
+@pytest.mark.parametrize("value", ["\ud800", ["\ud800"], {"\ud800": 1}, {"\ud800"}])
 def test_text_that_is_not_unicode_is_refused(value: object) -> None:
     with pytest.raises(Unserialisable, match="not valid Unicode"):
         codec_of(anything).fingerprint((value,), {})

@@ -188,6 +188,19 @@ def test_a_class_that_was_defined_later_is_found() -> None:
     assert codec.decode(codec.encode(Later("c", extra=2))) == Later("c", extra=2)
 
 
+def test_of_classes_with_one_name_the_declared_one_is_meant() -> None:
+    def declare() -> type[Declined]:
+        class Local(Declined):
+            pass
+
+        return Local
+
+    classes = [declare() for _ in range(3)]
+    for cls in classes:
+        codec = ErrorCodec((cls,), where="charge fails")
+        assert type(codec.decode(codec.encode(cls("c")))) is cls
+
+
 def test_a_class_whose_module_is_called_otherwise_now_is_found() -> None:
     data = CODEC.encode(LimitReached(Decimal(1), unit="EUR")).replace(b"tests.codec.shop:", b"__main__:")
 

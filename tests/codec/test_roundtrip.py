@@ -135,6 +135,8 @@ CASES: list[tuple[Any, Any]] = [
     (Strict, Strict(share=1)),
     (Names, Names(["a"])),
     (Box[int], Box[int](content=1)),
+    (Box[int], Box(content=1)),
+    (Box[int] | Box[str], Box(content="a")),
     (Box[list[Item]], Box[list[Item]](content=[ITEM])),
     (Tree[Color], Tree(Color.RED, [Tree(Color.BLUE)])),
     (NumberTree, NumberTree(1, [Tree(2)], "n")),

@@ -118,7 +118,7 @@ class Compiler:
             node = self.node(cls, cls.__qualname__)
         except UnstorableType as error:
             raise Misfit(error.message, error.hint) from error
-        if node.classes != (cls,):
+        if cls not in node.classes:
             return None
         return f"${cls.__module__}:{cls.__qualname__}", node.to_tree(value)
 

@@ -19,7 +19,11 @@ _BUILTIN = {
     name: cls for name, cls in vars(builtins).items() if isinstance(cls, type) and issubclass(cls, BaseException)
 }
 # State of builtin exceptions that is neither in `args` nor in `__dict__`.
-_NATIVE: dict[type[BaseException], tuple[str, ...]] = {ImportError: ("name", "path"), NameError: ("name",)}
+_NATIVE: dict[type[BaseException], tuple[str, ...]] = {
+    ImportError: ("name", "path"),
+    NameError: ("name",),
+    AttributeError: ("name",),
+}
 _LONGEST_CHAIN = 12
 _MOST = 100
 _HINT = "Raise a Failure with the fields that its callers need"
@@ -212,7 +216,8 @@ class Exceptions:
         if tag in _BUILTIN:
             return _BUILTIN[tag]
         if tag not in self._classes:  # classes may have been defined since
-            self._classes = {_tag(cls): cls for cls in _family(self.declared)}
+            # The declared last: where several were made by one function, they are the ones that are meant.
+            self._classes = {_tag(cls): cls for cls in (*_family(self.declared), *self.declared)}
         return self._classes.get(tag) or self._moved(tag)
 
     def _moved(self, tag: str) -> type[BaseException] | None:

@@ -19,6 +19,7 @@ from awaitly.persist.codec.node import Misfit, Node, Tree, class_name, wrong
 SET = "#set"
 EXTRA = "#extra"
 UNSET = "#unset"
+BARE = "#bare"
 
 _DICT = frozenset({dict})
 
@@ -60,6 +61,8 @@ def fill_model(node: Node, cls: type[BaseModel], fields: tuple[Field, ...], extr
     """
     record = _Model(cls, fields, extra, canonical)
     allows = cls.model_config.get("extra") == "allow"
+    if record.origin is not None:
+        node.classes = (cls, record.origin)
     if allows:
         node.to_tree, node.from_tree = record.write, record.read
     else:
@@ -148,7 +151,11 @@ class _Model(_Record):
         # In pydantic's own words: the method that runs after validation, if there is anything to do.
         self.initialises = bool(cls.__pydantic_post_init__)
 
+        self.origin: Any = cls.__pydantic_generic_metadata__["origin"]
+
     def write(self, value: Any) -> Tree:
+        if type(value) is self.origin:  # `Box(...)` where `Box[int]` is annotated
+            return {**self._bare().write(value), BARE: True}
         tree = super().write(value)
         extra = value.__pydantic_extra__
         if extra:
@@ -161,10 +168,16 @@ class _Model(_Record):
             tree[SET] = sorted(names)
         return tree
 
+    def _bare(self) -> "_Model":
+        return _Model(self.origin, tuple(self.fields.values()), self.extra, self.canonical)
+
     def _every(self, extra: Mapping[str, object] | None) -> set[str]:
         return {*self.fields, *(extra or ())}
 
     def read(self, tree: Tree) -> Any:
+        if self.origin is not None and type(tree) is dict and BARE in tree:
+            rest = {name: each for name, each in tree.items() if name != BARE}
+            return self._bare().read(rest)
         held = self._values(tree, known=(UNSET, SET, EXTRA))
         allows = self.cls.model_config.get("extra") == "allow"
         extra = self.extra.from_tree(tree.get(EXTRA, {})) if allows else None
