@@ -6,7 +6,7 @@ What cannot be bound is a :class:`Problem`, which the rules make diagnostics of.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import Signature, iscoroutinefunction
 from types import FunctionType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -58,9 +58,8 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundStep:
-    """A step with its binding, or with what is wrong with it."""
+    """A step's binding, or what is wrong with it. Does not hold the step, so that a weak table can keep it."""
 
-    step: Step[..., Any, Any]
     binding: StepBinding | None
     template: KeyTemplate | None
     problems: tuple[Problem, ...]
@@ -102,8 +101,9 @@ def bind_step(step: Step[..., Any, Any]) -> StepBinding:
 
 
 def bound_step(step: Step[..., Any, Any]) -> BoundStep:
-    """Return a step bound; done once for each step."""
-    if (known := _steps.get(step)) is None:
+    """Return a step bound; done once for each step, and again when it was given a verifier."""
+    known = _steps.get(step)
+    if known is None or (known.binding and known.binding.verify is not step.verifier):
         _steps[step] = known = _bind(step)
     return known
 
@@ -117,7 +117,7 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
     binder = _Binder(f"step {step.name}", fn)
     parts = binder.parts(options.key, options.errors, options.unfingerprinted)
     if parts is None:
-        return BoundStep(step, None, binder.template, tuple(binder.problems))
+        return BoundStep(None, binder.template, tuple(binder.problems))
     binding = StepBinding(
         name=step.name,
         fn=fn,
@@ -134,7 +134,7 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
         on_ambiguous=options.on_ambiguous.value,
         verify=step.verifier,
     )
-    return BoundStep(step, binding, parts.template, ())
+    return BoundStep(binding, parts.template, ())
 
 
 def _bound_workflow(workflow: Workflow[..., Any, Any]) -> tuple[Parts | None, tuple[Problem, ...]]:
@@ -213,11 +213,16 @@ class _Binder:
         try:
             return ArgumentsCodec(signature, hints, exclude=exclude, where=self.owner)
         except UnstorableType:
-            for parameter in signature.parameters.values():
+            for name, parameter in signature.parameters.items():
                 alone = signature.replace(parameters=[parameter])
-                codec = partial(ArgumentsCodec, alone, hints, exclude=exclude, where=self.owner)
-                self._stored(parameter.name, codec)
+                self._stored(name, partial(self._argument, alone, name, exclude))
             return None
+
+    def _argument(self, alone: Signature, name: str, exclude: frozenset[str]) -> object:
+        if self.owner.startswith("step "):
+            return ArgumentsCodec(alone, self.typed.hints, exclude=exclude, where=self.owner)
+        # Arguments of workflows are stored: the codec's advice to leave one out is for steps.
+        return codec_for(self.typed.hints.get(name, Any), where=f"{self.owner}, argument {name!r}")
 
     def _stored(self, place: str, make: Callable[[], Made]) -> Made | None:
         try:

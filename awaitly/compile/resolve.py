@@ -5,7 +5,7 @@ import builtins
 import functools
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, getattr_static
 from types import CoroutineType, FunctionType
 from typing import Any
@@ -40,7 +40,9 @@ from awaitly.compile.targets import (
 from awaitly.declare.workflow import RunHandle
 
 _COROUTINE: type = CoroutineType
+_VAGUE = (object, Callable, Awaitable, Coroutine)  # annotations that leave open what is run
 _ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
+_ANY = (Any, object)
 _DISPLAYS: Mapping[type[ast.AST], type] = {
     ast.JoinedStr: str,
     ast.List: list,
@@ -103,10 +105,26 @@ class Resolver:
                 yield from self._item(expression)
             case ast.Constant(value=value):
                 yield Instance(type(value))
-            case _ if type(expression) in _DISPLAYS:
+            case _ if type(expression) in _ANY = (Any, object)
+_DISPLAYS:
                 yield Instance(_DISPLAYS[type(expression)])
             case _:
                 yield Unresolved(f"{ast.unparse(expression)} is computed when it runs")
+
+    def callee(self, expression: ast.expr) -> Targets:
+        """Return what calling ``expression`` calls: of an object, its ``__call__``."""
+        text = ast.unparse(expression)
+        return _unique(self._called(target, text) for target in self(expression))
+
+    def _called(self, target: Target, text: str) -> Target:
+        match target:
+            case Instance(cls=cls):
+                method = self._member(cls, "__call__", text)
+                return method if isinstance(method, FunctionTarget) else Unresolved(f"{text} is made when it runs")
+            case Native(value=value) if type(getattr_static(type(value), "__call__", None)) is FunctionType:
+                return target if isinstance(value, type) else self._member(type(value), "__call__", text)
+            case _:
+                return target
 
     # names
 
@@ -250,12 +268,12 @@ class Resolver:
             return Unresolved(reason)
         found = self(annotation)[:1]
         match found:
-            case (Native(value=type() as cls),) if not getattr_static(cls, "_is_protocol", False) and cls is not object:
+            case (Native(value=type() as cls),) if not getattr_static(cls, "_is_protocol", False) and cls not in _VAGUE:
                 return Instance(cls)
         return Unresolved(reason)
 
     def _result(self, call: ast.Call) -> Iterator[Target]:
-        for target in self(call.func):
+        for target in self.callee(call.func):
             match target:
                 case Native(value=functools.partial) if call.args:
                     yield from (Partial(inner) for inner in self(call.args[0]))
@@ -283,7 +301,7 @@ class Resolver:
     def _awaited(self, target: Target) -> Target:
         if not isinstance(target, Instance) or not isinstance(target.origin, ast.Call):
             return Unresolved("the result of an await")
-        for callee in self(target.origin.func):
+        for callee in self.callee(target.origin.func):
             if isinstance(callee, WorkflowTarget) and callee.via == "start":
                 return Instance(RunHandle)
             fn: Any = callee.step.fn if isinstance(callee, StepTarget) else getattr(callee, "fn", None)

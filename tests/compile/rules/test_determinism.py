@@ -17,18 +17,9 @@ from typing import Any
 
 import pytest
 
+from awaitly.declare.combinators import each, gather
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
-
-
-def each(function: Any, items: Any, *, concurrency: int = 10) -> Any: ...
-
-
-def gather(*awaitables: Any) -> Any: ...
-
-
-for _primitive in (each, gather):
-    _primitive.__module__ = "awaitly.declare"
 
 
 @step

@@ -1,0 +1,75 @@
+"""Calls that do nothing, and calls that nothing is known about."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from awaitly.declare.combinators import gather
+from awaitly.declare.step import step
+from awaitly.declare.workflow import workflow
+
+
+@step
+async def work(item: str) -> str:
+    return item
+
+
+@step
+def blocking(item: str) -> str:
+    return item
+
+
+@workflow
+async def child(item: str) -> str:
+    return await work(item)
+
+
+async def helper(item: str) -> None:
+    await work(item)
+
+
+@workflow
+async def coroutines_that_nobody_awaits(item: str) -> None:
+    work(item)  # unawaited-step
+    blocking(item)  # unawaited-step
+    child.run(item)  # unawaited-step
+    work.attempt(item)  # unawaited-step
+    helper(item)  # unawaited-step
+    forgotten = work(item)  # noqa: F841  # unawaited-step
+
+    async def inner() -> None:
+        await work(item)
+
+    inner()  # unawaited-step
+
+
+@workflow
+async def coroutines_that_somebody_awaits(item: str) -> str:
+    later = work(item)
+    await gather(later, helper(item))
+    tasks = [work(item), blocking(item)]
+    await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work(item))
+    return await work(item)
+
+
+@workflow
+async def a_function_that_is_a_parameter(item: str, do: Callable[[str], Awaitable[str]]) -> str:
+    return await do(item)  # opaque-call
+
+
+WORKFLOWS = [value for value in list(globals().values()) if type(value).__name__ == "Workflow"]
+
+
+@pytest.mark.parametrize("body", WORKFLOWS, ids=lambda body: body.name)
+def test_the_marked_lines_and_no_others_are_reported(body: Any, found: Any, marked: Any) -> None:
+    ignored = "unstorable-argument"  # of the function that is a parameter: another rule's matter
+
+    assert [pair for pair in found(body) if pair[1] != ignored] == marked(body)
+
+
+def test_the_hint_says_await(diagnosed: Any) -> None:
+    assert diagnosed(coroutines_that_nobody_awaits)[0].hint == "write await work(...), or hand it to awaitly.gather"
