@@ -105,6 +105,8 @@ CASES: list[tuple[Any, Any]] = [
     (tuple[int, str], (1, "a")),
     (tuple[int, ...], (1, 2)),
     (tuple, (1, [2])),
+    (typing.Tuple, (1, [2])),  # noqa: UP006 - the old spelling is a different object
+    (typing.List[int], [1]),  # noqa: UP006
     (set[str], {"a", "b"}),
     (frozenset[Pair], frozenset({Pair(1), Pair(2, "x")})),
     (deque[int], deque([1, 2], maxlen=3)),

@@ -36,18 +36,21 @@ def name_of(annotation: Any, *, qualified: bool = False) -> str:
         return annotation.__forward_arg__
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in UNIONS:
-        return " | ".join(name_of(each, qualified=qualified) for each in arguments)
+        # Sorted, for `int | str` equals `str | int`, and the names of equal types are tags that are stored.
+        names = sorted(name_of(each, qualified=qualified) for each in arguments if each is not type(None))
+        return " | ".join([*names, "None"] if type(None) in arguments else names)
     if origin is typing.Annotated:
         return name_of(arguments[0], qualified=qualified)
     if origin is typing.Literal:
-        return f"Literal[{', '.join(map(_value_name, arguments))}]"
+        return f"Literal[{', '.join(sorted(map(_value_name, arguments)))}]"
     if origin is not None and origin is not annotation:
         inner = ", ".join(
             f"[{', '.join(map(name_of, each))}]" if isinstance(each, list) else name_of(each, qualified=qualified)
             for each in arguments
         )
-        return f"{name_of(origin, qualified=qualified)}[{inner or '()'}]"
-    name: str = getattr(annotation, "__qualname__" if qualified else "__name__", None) or str(annotation)
+        name = name_of(origin, qualified=qualified)
+        return f"{name}[{inner}]" if inner else name
+    name = getattr(annotation, "__qualname__" if qualified else "__name__", None) or str(annotation)
     module = getattr(annotation, "__module__", "builtins")
     return f"{module}.{name}" if qualified and module != "builtins" else name
 

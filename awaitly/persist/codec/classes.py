@@ -4,7 +4,8 @@ import dataclasses
 import typing
 from collections.abc import Callable
 from enum import Enum
-from inspect import get_annotations
+from inspect import get_annotations, getattr_static
+from types import MemberDescriptorType
 from typing import Any, get_args, get_origin
 
 import typing_extensions
@@ -100,9 +101,13 @@ def _dataclass(making: Making, cls: Any, annotation: Any) -> Node:
         Field(each.name, making.within(f"{cls.__name__}.{each.name}", annotated[each.name]), _default(each))
         for each in dataclasses.fields(cls)
     )
-    slots = not any("__dict__" in vars(base) for base in cls.__mro__)
-    records.fill_record(node, cls, fields, slots=slots)
+    records.fill_record(node, cls, fields, slots=any(_is_slot(cls, each.name) for each in fields))
     return node
+
+
+def _is_slot(cls: type, name: str) -> bool:
+    # A class with slots may derive from one without, and then has a __dict__ too.
+    return isinstance(getattr_static(cls, name, None), MemberDescriptorType)
 
 
 def _attributes(making: Making, cls: Any, annotation: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Collections as annotations: `list[X]`, `Mapping[K, V]`, and bare ones, whose parts may be anything."""
 
+import typing
 from collections import Counter, OrderedDict, abc, deque
 from typing import Any, get_args, get_origin
 
@@ -25,6 +26,7 @@ _ABSTRACT: dict[type, tuple[type, ...]] = {
     abc.Container: _ANY,
     abc.Reversible: _ORDERED,
 }
+_BARE_TUPLES = (tuple, typing.Tuple)  # noqa: UP006 - the old spelling is a different object
 _CONCRETE = (list, set, frozenset, deque)
 _MAPPINGS = (dict, OrderedDict, Counter, abc.Mapping, abc.MutableMapping)
 
@@ -56,7 +58,7 @@ def _sequence(making: Making, cls: type, arguments: tuple[Any, ...], label: str)
 
 
 def _tuple(making: Making, annotation: Any, arguments: tuple[Any, ...], label: str) -> Node:
-    if get_origin(annotation) is None:
+    if annotation in _BARE_TUPLES:  # tuple[()] has no arguments either
         return containers.variadic(making.node(Any), label)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return containers.variadic(making.within(label, arguments[0]), label)
