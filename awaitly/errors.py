@@ -11,21 +11,22 @@ Exception
     ├── CompileError         the code of its first diagnostic; compile-error without one
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting
     ├── UsageError           step-on-method, run-ended, no-runtime, eager-tasks, unknown-call-site,
-    │                        run-id-invalid, reserved-field, invalid-key
+    │                        run-id-invalid, reserved-field, invalid-key, not-in-step
     ├── NotSupported         not-supported
     │   a step
     ├── UnexpectedError      unexpected-error: whatever escapes a step or a body undeclared
+    │   ├── DeadlineExceeded deadline-exceeded: the error of a run that took too long
+    │   └── RunCancelled     run-cancelled: the error of a run that was cancelled
     ├── StepTimeout          step-timeout
     ├── AmbiguousEffect      ambiguous-effect
     ├── KeyConflict          key-conflict
     ├── ChangedArguments     changed-arguments
     │   a run
-    ├── DeadlineExceeded     deadline-exceeded
-    ├── RunCancelled         run-cancelled
     ├── RunConflict          run-conflict
     ├── RunIdConflict        run-id-conflict
     ├── RunNotFound          run-not-found
     ├── RunRefused           run-refused
+    ├── RunStopped           run-stopped
     ├── StuckRun             run-stuck
     ├── Mismatch             graph-mismatch
     ├── LeaseLost            lease-lost
@@ -34,7 +35,7 @@ Exception
     ├── UnstorableType       unstorable-type
     ├── CorruptCheckpoint    corrupt-checkpoint
     ├── StoreError           store-unavailable, store-full, store-read-only, not-a-store,
-    │                        weak-durability, store-newer
+    │                        weak-durability, store-newer, store-corrupt
     │   a result
     └── UnwrapError          unwrap-failed
 
@@ -59,6 +60,7 @@ UsageCode = Literal[
     "unknown-call-site",
     "run-id-invalid",
     "reserved-field",
+    "not-in-step",
     "invalid-key",
 ]
 UnserialisableCode = Literal["unserialisable-result", "unserialisable-argument"]
@@ -69,6 +71,7 @@ StoreCode = Literal[
     "not-a-store",
     "weak-durability",
     "store-newer",
+    "store-corrupt",
 ]
 
 X = TypeVar("X", bound=BaseException)
@@ -251,12 +254,26 @@ class ChangedArguments(AwaitlyError, code="changed-arguments"):
     """A resumed run calls a step with other arguments than those recorded."""
 
 
-class DeadlineExceeded(AwaitlyError, code="deadline-exceeded"):
-    """A run or a step was not done by its deadline."""
+class DeadlineExceeded(UnexpectedError, code="deadline-exceeded"):
+    """A run was not done by its deadline."""
+
+    hint = "Give the run more time with deadline=, or find out which step took it"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, type_name="awaitly.errors.DeadlineExceeded", hint=hint)
+
+    __str__ = AwaitlyError.__str__
 
 
-class RunCancelled(AwaitlyError, code="run-cancelled"):
+class RunCancelled(UnexpectedError, code="run-cancelled"):
     """The error of a run that was cancelled."""
+
+    hint = "Start it again under another id if it should happen after all"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, type_name="awaitly.errors.RunCancelled", hint=hint)
+
+    __str__ = AwaitlyError.__str__
 
 
 class RunConflict(AwaitlyError, code="run-conflict"):
@@ -273,6 +290,10 @@ class RunNotFound(AwaitlyError, code="run-not-found"):
 
 class RunRefused(AwaitlyError, code="run-refused"):
     """Attaching to a run, retrying or forking it was refused; the run is untouched."""
+
+
+class RunStopped(AwaitlyError, code="run-stopped"):
+    """A run stopped in this process without ending; it can be resumed."""
 
 
 class StuckRun(AwaitlyError, code="run-stuck"):

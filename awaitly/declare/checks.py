@@ -1,7 +1,7 @@
 """What every decorator checks about what it is given, before anything runs."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ def refuse_method(where: str) -> UsageError:
     """Return the error for a step or workflow in a class body."""
     return UsageError(
         f"{where} belongs to a class",
-        hint="use a function: pass what it needs as arguments, and name those that cannot be stored in unfingerprinted=",
+        hint="use a function: pass what it needs as arguments; name those that cannot be stored in unfingerprinted=",
         code="step-on-method",
     )
 
@@ -110,7 +110,7 @@ def checked_choice(kind: type[Choice], value: object, what: str) -> Choice:
         ConfigurationError: ``invalid-option``, naming what is allowed.
     """
     try:
-        return kind(value)
+        return kind(str(value))
     except ValueError:
         allowed = ", ".join(repr(member.value) for member in kind)
         raise ConfigurationError(

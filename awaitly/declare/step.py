@@ -140,21 +140,21 @@ class PlainStepDecorator(Protocol):
     """What ``@step(...)`` without ``errors=`` returns."""
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Step[P, T, E]: ...
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Step[P, T, E]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Step[P, T, Never]: ...
     @overload
-    def __call__(self, fn: Callable[P, Ok[T] | Err[E]], /) -> Step[P, T, E]: ...
+    def __call__(self, fn: Callable[P, Ok[T] | Err[E]], /) -> Step[P, T, E]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Step[P, T, Never]: ...
 
 
 @overload
-def step(fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Step[P, T, E]: ...
+def step(fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Step[P, T, E]: ...  # type: ignore[overload-overlap]
 @overload
 def step(fn: Callable[P, Coroutine[Any, Any, T]], /) -> Step[P, T, Never]: ...
 @overload
-def step(fn: Callable[P, Ok[T] | Err[E]], /) -> Step[P, T, E]: ...
+def step(fn: Callable[P, Ok[T] | Err[E]], /) -> Step[P, T, E]: ...  # type: ignore[overload-overlap]
 @overload
 def step(fn: Callable[P, T], /) -> Step[P, T, Never]: ...
 @overload
@@ -179,8 +179,8 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         **options: ``name``: of the step, default the function's. ``key``: a template over the arguments such as
             ``"charge:{order.id}"``, naming one piece of work in its run. ``errors``: the class, or tuple of classes,
             of expected failures that it raises. ``effect``: what it does to the world, ``"none"``, ``"read"``,
-            ``"write"`` (default), ``"once"`` or ``"transaction"``. ``timeout``: of one attempt, a duration. ``on_ambiguous``: for ``"once"``,
-            what to do when a crash leaves its outcome unknown: ``"fail"`` (default), ``"retry"``, ``"verify"`` or
+            ``"write"`` (default), ``"once"`` or ``"transaction"``. ``timeout``: of one attempt, a duration.
+            ``on_ambiguous``: for ``"once"``, what to do when a crash leaves its outcome unknown: ``"fail"`` (default), ``"retry"``, ``"verify"`` or
             ``"ask"``. ``unfingerprinted``: names of parameters that cannot be stored, such as a client. ``owner`` and
             ``tags``: for people and reports.
 

@@ -182,13 +182,13 @@ class PlainWorkflowDecorator(Protocol):
     """What ``@workflow(...)`` without ``errors=`` returns."""
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Workflow[P, T, E]: ...
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Workflow[P, T, E]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Workflow[P, T, Exception]: ...
 
 
 @overload
-def workflow(fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Workflow[P, T, E]: ...
+def workflow(fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Workflow[P, T, E]: ...  # type: ignore[overload-overlap]
 @overload
 def workflow(fn: Callable[P, Coroutine[Any, Any, T]], /) -> Workflow[P, T, Exception]: ...
 @overload

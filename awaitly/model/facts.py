@@ -123,6 +123,13 @@ class DeadlinePassed(Delivered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetried(Fact):
+    """The run continues after a failure that was removed; its deadline started again."""
+
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Fact):
     """The run has ended. ``blame`` is the sequence number of the outcome that left the workflow as its failure."""
 

@@ -1,0 +1,63 @@
+"""A call of a step in a body: made at the call, begun when the run's order allows it, delivered once."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from enum import Enum, auto
+from typing import Any
+
+from awaitly.execute.outcomes import Outcome
+from awaitly.model.facts import Delivered
+from awaitly.model.program import StepBinding
+
+
+class Phase(Enum):
+    """Where a call is in its life."""
+
+    MADE = auto()  # nothing has begun; on replay, the outcome may be recorded
+    BEGUN = auto()  # its attempt task exists
+    ENDED = auto()  # delivered, or cancelled before that
+
+
+class Call:
+    """One piece of work of a run and those who wait for it: several, where a key names it more than once."""
+
+    __slots__ = ("args", "arguments", "attempt", "binding", "context", "identity", "kwargs", "outcome", "phase",
+                 "replayed", "running", "stop", "waiters")  # fmt: skip
+
+    def __init__(self, identity: str, binding: StepBinding, args: Any, kwargs: Any, arguments: str) -> None:
+        self.identity = identity
+        self.binding = binding
+        self.args = args
+        self.kwargs = kwargs
+        self.arguments = arguments  # their fingerprint
+        self.phase = Phase.MADE
+        self.context: Context | None = None
+        self.attempt: asyncio.Task[None] | None = None
+        self.outcome: Outcome | None = None
+        self.running = False  # its function has been called
+        self.replayed = False  # it was made while recorded outcomes were left
+        self.stop: Callable[[], object] | None = None  # asks what runs to end soon: a child run
+        self.waiters: list[asyncio.Future[Outcome]] = []
+
+    def waiter(self) -> "asyncio.Future[Outcome]":
+        """Return a future that the outcome will be given to."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.waiters.append(future)
+        return future
+
+    def receive(self, fact: Delivered, outcome: Outcome | None) -> None:
+        """Take the outcome at its place in the run's order, and wake the waiters."""
+        self.phase = Phase.ENDED
+        self.outcome = outcome
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(outcome)  # type: ignore[arg-type]
+
+    def abandon(self, error: BaseException) -> None:
+        """Wake the waiters with an error: the run stops."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)

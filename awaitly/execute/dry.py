@@ -1,0 +1,69 @@
+"""Replaying a run without effects and without writing: what ``check`` and the plan of a fork find out."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from awaitly.errors import AwaitlyError, RunStopped
+from awaitly.execute.journal import Log
+from awaitly.execute.run import Run
+from awaitly.execute.supervise import supervise
+from awaitly.model.facts import Fact, RunStarted
+from awaitly.model.program import Program
+
+if TYPE_CHECKING:
+    from awaitly.execute.engine import Engine
+
+
+class _Nowhere:
+    """A committer that keeps nothing."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self.clock = engine.clock
+
+    def send(self, log: Log) -> None:
+        log.take()
+
+
+class _Rehearsal(Run):
+    """A run that stops where it would go live."""
+
+    def went_live(self) -> None:
+        self.stop(RunStopped(f"run {self.id} was replayed to its end"))
+
+    def observe(self, fact: Fact) -> None:
+        pass
+
+
+class DryRun:
+    """One replay of recorded facts against a program."""
+
+    def __init__(
+        self, engine: "Engine", program: Program, run_id: str, started: RunStarted, facts: Sequence[Fact]
+    ) -> None:
+        self._program = program
+        self._started = started
+        nowhere: Any = _Nowhere(engine)
+        log = Log(nowhere, run_id, engine.lease.owner.id, 0, 1 + len(facts))
+        self._run = _Rehearsal(engine.services, program, engine.sites(program), log, started, facts)
+        self._run.parking = True  # nothing begins
+        self._facts = facts
+
+    async def problem(self) -> AwaitlyError | None:
+        """Return what does not fit; None if everything does."""
+        services = self._run.services
+        args, kwargs = self._program.arguments.decode(self._started.arguments)
+        work = supervise(self._run, args, kwargs, store_end=False)
+        task = asyncio.get_running_loop().create_task(work, context=services.context.copy())
+        await asyncio.wait([task])
+        error = task.exception()
+        if error is None or isinstance(error, RunStopped):
+            return None
+        if isinstance(error, AwaitlyError):
+            return error
+        raise error
+
+    async def fitting(self) -> int:
+        """Return how many of the facts were delivered before the first that does not fit."""
+        problem = await self.problem()
+        return len(self._facts) if problem is None else self._run.delivery.position

@@ -1,0 +1,178 @@
+"""One run's place in its journal, and the committer that stores the facts of all runs together.
+
+A fact is *appended* when it gets its place in the run's order, *sent* when the committer takes it, *stable* when the
+store has acknowledged it. Effects wait for stability (:meth:`Log.barrier`), nothing else does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+
+from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict
+from awaitly.model.clock import Clock, Timer
+from awaitly.model.facts import Fact
+from awaitly.model.state import Status
+from awaitly.persist.ports import Append, Appended, Journal
+
+LAZY_DELAY = 0.2  # seconds that an outcome which no effect waits for may stay in memory
+LAZY_FACTS = 256
+
+
+class Log:
+    """The facts of one run on their way to the store."""
+
+    __slots__ = (
+        "_committer", "_ends", "_failed", "_lazy", "_pending", "_urgent", "_waiters", "appended", "creates", "fence",
+        "on_failure", "owner", "run", "stable",
+    )  # fmt: skip
+
+    def __init__(self, committer: "Committer", run: str, owner: str, fence: int, stored: int) -> None:
+        self.run = run
+        self.owner = owner
+        self.fence = fence
+        self.appended = stored
+        self.stable = stored
+        self.creates = stored == 0
+        self.on_failure: Callable[[AwaitlyError], object] | None = None
+        self._committer = committer
+        self._pending: list[Fact] = []
+        self._urgent = False
+        self._ends: Status | None = None
+        self._lazy: Timer | None = None
+        self._failed: AwaitlyError | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    def append(self, fact: Fact, *, urgent: bool = True) -> int:
+        """Give ``fact`` its place; with ``urgent`` it is sent when the body next blocks. Returns its number."""
+        self._pending.append(fact)
+        self._urgent = self._urgent or urgent
+        self.appended += 1
+        return self.appended - 1
+
+    def hand_over(self) -> None:
+        """Send what is urgent: the body has blocked. What is not may wait a little for company."""
+        if not self._pending:
+            return
+        if self._urgent or len(self._pending) >= LAZY_FACTS:
+            self.flush()
+        elif self._lazy is None:
+            self._lazy = self._committer.clock.call_later(LAZY_DELAY, self._lazy_flush)
+
+    def _lazy_flush(self) -> None:
+        self._lazy = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Send everything appended so far."""
+        if self._pending and self._failed is None:
+            self._committer.send(self)
+
+    def end(self, fact: Fact, status: Status) -> None:
+        """Append the run's last fact and send it."""
+        self._ends = status
+        self.append(fact)
+        self.flush()
+
+    async def barrier(self) -> None:
+        """Wait until everything appended so far is stable.
+
+        Raises:
+            AwaitlyError: If the store refused or failed; the run can write no more.
+        """
+        if self._failed is not None:
+            raise self._failed
+        if self.stable >= self.appended:
+            return
+        self.flush()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((self.appended, waiter))
+        await waiter
+
+    def take(self) -> Append:
+        """Return what is to be sent now (called by the committer)."""
+        if self._lazy is not None:
+            self._lazy.cancel()
+            self._lazy = None
+        facts, self._pending, self._urgent = tuple(self._pending), [], False
+        return Append(
+            run=self.run,
+            fence=self.fence,
+            first=self.appended - len(facts),
+            facts=facts,
+            creates=self.creates,
+            owner=self.owner if self.creates else None,
+            ends=self._ends,
+        )
+
+    def settle(self, append: Append, answer: Appended) -> None:
+        """Learn what became of an append (called by the committer)."""
+        if answer is Appended.STORED:
+            self.creates = False
+            self.stable = append.first + len(append.facts)
+            ready = [waiter for target, waiter in self._waiters if target <= self.stable]
+            self._waiters = [entry for entry in self._waiters if entry[0] > self.stable]
+            for waiter in ready:
+                if not waiter.done():
+                    waiter.set_result(None)
+        elif answer is Appended.EXISTS:
+            self.fail(RunIdConflict(f"a run with the id {self.run!r} exists already"))
+        else:
+            self.fail(LeaseLost(f"run {self.run!r} has been taken over by another process"))
+
+    def fail(self, error: AwaitlyError) -> None:
+        """Refuse everything from now on: the run cannot be written any more."""
+        if self._failed is not None:
+            return
+        self._failed = error
+        self._pending.clear()
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiters.clear()
+        if self.on_failure is not None:
+            self.on_failure(error)
+
+
+class Committer:
+    """Stores what the runs of a runtime have appended: one commit at a time, for all that wait (group commit).
+
+    While a commit is under way others gather for the next; when idle, a commit begins in the same turn of the loop.
+    """
+
+    __slots__ = ("_context", "_journal", "_queue", "_worker", "clock")
+
+    def __init__(self, journal: Journal, clock: Clock, context: Context) -> None:
+        self.clock = clock
+        self._journal = journal
+        self._context = context  # of no run: what the committer awaits belongs to nobody's branch
+        self._queue: dict[Log, None] = {}
+        self._worker: asyncio.Task[None] | None = None
+
+    def send(self, log: Log) -> None:
+        """Store what ``log`` has pending with the next commit."""
+        self._queue[log] = None
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work(), context=self._context)
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                logs, self._queue = list(self._queue), {}
+                await self._commit(logs, [log.take() for log in logs])
+        finally:
+            self._worker = None
+
+    async def _commit(self, logs: list[Log], batch: list[Append]) -> None:
+        try:
+            answers = await self._journal.append(batch)
+        except AwaitlyError as error:
+            for log in logs:
+                log.fail(error)
+            return
+        for log, append, answer in zip(logs, batch, answers, strict=True):
+            log.settle(append, answer)
+
+    async def drain(self) -> None:
+        """Wait until nothing is left to store."""
+        while self._worker is not None:
+            await asyncio.wait([self._worker])

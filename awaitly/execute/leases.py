@@ -1,0 +1,85 @@
+"""This process's lease: registered, renewed by a heartbeat, and asked before anything begins."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
+
+from awaitly.errors import AwaitlyError
+from awaitly.execute.clock import pause
+from awaitly.model.clock import Clock, Timer
+from awaitly.persist.ports import Leases, Owner
+
+
+class Lease:
+    """Ownership in time. Valid by this process's own monotonic clock, whatever the store says."""
+
+    def __init__(self, leases: Leases, owner: Owner, ttl: float, clock: Clock, context: Context) -> None:
+        self.owner = owner
+        self.ttl = ttl
+        self.fences: Callable[[], Mapping[str, int]] = dict
+        self.on_lost: Callable[[Sequence[str]], object] = len
+        self._leases = leases
+        self._clock = clock
+        self._context = context
+        self._until = float("-inf")
+        self._timer: Timer | None = None
+        self._renewal: asyncio.Task[None] | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the lease holds now."""
+        return self._clock.monotonic() < self._until
+
+    async def open(self) -> None:
+        """Register the owner and begin the heartbeat: a renewal every third of the ttl."""
+        begun = self._clock.monotonic()
+        await self._leases.register(self.owner, self.ttl)
+        self._until = begun + self.ttl
+        self._beat_later()
+
+    async def close(self) -> None:
+        """End the heartbeat and forget the owner: its runs can be claimed at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])
+        if self._timer is not None:
+            self._timer.cancel()
+        self._until = float("-inf")
+        await self._leases.retire(self.owner.id)
+
+    async def held(self) -> None:
+        """Return once the lease is valid: at once, or after the renewal that found out which runs were lost."""
+        while not self.valid:
+            await asyncio.shield(self._renew_now())
+
+    def _beat_later(self) -> None:
+        self._timer = self._context.copy().run(self._clock.call_later, self.ttl / 3, self._beat)
+
+    def _beat(self) -> None:
+        self._renew_now()
+        self._beat_later()
+
+    def _renew_now(self) -> asyncio.Task[None]:
+        if self._renewal is None:
+            loop = asyncio.get_running_loop()
+            self._renewal = loop.create_task(self._renew(), context=self._context)
+        return self._renewal
+
+    async def _renew(self) -> None:
+        try:
+            lapsed = not self.valid
+            begun = self._clock.monotonic()
+            await self._leases.renew(self.owner.id)
+            if lapsed:
+                # While it had lapsed others could claim. From the renewal on they cannot, so one look is enough.
+                fences = dict(self.fences())
+                if fences:
+                    self.on_lost(await self._leases.lost(fences))
+            self._until = begun + self.ttl
+        except AwaitlyError:
+            await pause(
+                self._clock, min(1.0, self.ttl / 10)
+            )  # the store is away: the lease lapses by itself, and effects wait
+        finally:
+            self._renewal = None

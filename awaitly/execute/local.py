@@ -1,0 +1,128 @@
+"""Runs that store nothing (``durable=False``): the same meanings, without identity, order or journal."""
+
+import asyncio
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+from awaitly.errors import KeyConflict, UnexpectedError
+from awaitly.execute.attempts import invoke
+from awaitly.execute.ending import raised, returned
+from awaitly.execute.hosts import Answer, PlainHost, Start, StepHost, unwrapped
+from awaitly.execute.outcomes import Outcome, carried
+from awaitly.model.clock import Clock
+from awaitly.model.context import StepContext
+from awaitly.model.facts import Ending
+from awaitly.model.identity import keyed
+from awaitly.model.program import Program, StepBinding
+from awaitly.policies.timeout import Expired, within
+from awaitly.result import Err, Ok
+
+
+class LocalHost(PlainHost):
+    """The body of a run that stores nothing."""
+
+    def __init__(self, clock: Clock, start: Start, host: ContextVar[Any], program: Program, run: str) -> None:
+        super().__init__(clock, start)
+        self._host = host
+        self._program = program
+        self._run = run
+        self._calls = 0
+        self._keyed: dict[str, tuple[str, asyncio.Future[Any]]] = {}
+
+    def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
+        """Execute the function at once; what a key names is done once."""
+        binding = self._program.steps[step.name]
+        self._calls += 1
+        if binding.key is None:
+            call = self._perform(binding, args, kwargs, f"{self._run}/{self._calls}")
+        else:
+            call = self._named(binding, args, kwargs, keyed(binding.name, binding.key(args, kwargs)))
+        return _attempted(call) if attempt else call
+
+    async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
+        token = self._host.set(_LocalStep(self, binding, identity))
+        try:
+            if binding.blocking or binding.timeout is not None:
+                value = await invoke(
+                    binding.fn, binding.blocking, args, kwargs, binding.timeout, self.clock, binding.name
+                )
+            else:
+                value = await binding.fn(*args, **kwargs)
+        except binding.errors:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a step raises undeclared is unexpected
+            unexpected = UnexpectedError.of(error, step=binding.name)
+            raise unexpected from unexpected.__cause__
+        finally:
+            self._host.reset(token)
+        return unwrapped(value, binding.name) if binding.returns_result else value
+
+    async def _named(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
+        arguments = binding.arguments.fingerprint(args, kwargs)
+        known = self._keyed.get(identity)
+        if known is None:
+            work = asyncio.ensure_future(self._perform(binding, args, kwargs, identity))
+            known = self._keyed[identity] = arguments, work
+        if known[0] != arguments:
+            raise KeyConflict(
+                f"step {binding.name} was called with the key {identity!r} and other arguments than before",
+                hint="one key names one piece of work of a run: let the key vary with the arguments",
+            )
+        return await known[1]
+
+
+class _LocalStep(StepHost):
+    """Inside a step's function; made for every call, so it computes its context only when asked."""
+
+    def __init__(self, body: LocalHost, binding: StepBinding, identity: str) -> None:
+        PlainHost.__init__(self, body.clock, body._start)
+        self._binding = binding
+        self._identity = identity
+        self._run = body._run
+
+    def current(self) -> StepContext:
+        """Return what the function may know about its call."""
+        return StepContext(
+            run_id=self._run, step=self._binding.name, attempt=1, idempotency_key=self._identity, fence=0,
+            time_left=lambda: None,
+        )  # fmt: skip
+
+
+async def _attempted(call: Any) -> Ok[Any] | Err[Any]:
+    try:
+        return Ok(await call)
+    except Exception as error:  # noqa: BLE001 - attempt() gives every failure as a value
+        return Err(carried(error))
+
+
+async def run_locally(
+    program: Program,
+    host: ContextVar[Any],
+    clock: Clock,
+    start: Start,
+    run: str,
+    args: Any,
+    kwargs: Any,
+    deadline: float | None,
+) -> Outcome:
+    """Execute a workflow that stores nothing and return its outcome."""
+    body = LocalHost(clock, start, host, program, run)
+    token = host.set(body)
+    try:
+        called: Any = program.fn(*args, **kwargs)
+        value = await (called if deadline is None else within(called, deadline, clock))
+    except Expired:
+        return raised(program, asyncio.CancelledError(), Ending.DEADLINE, "", ())[0]
+    except Exception as error:  # noqa: BLE001 - a run's failure is a value
+        outcome, _ = raised(program, error, None, "", _delivered(program, error))
+        return outcome
+    finally:
+        host.reset(token)
+    return returned(program, value)[0]
+
+
+def _delivered(program: Program, error: Exception) -> tuple[BaseException, ...]:
+    """Return the error if a step of the program declares its class: then it is an expected one."""
+    declared = tuple(kind for binding in program.steps.values() for kind in binding.errors)
+    return (error,) if isinstance(error, declared) else ()

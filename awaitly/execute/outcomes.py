@@ -1,0 +1,84 @@
+"""How a call ended, as a value: what its waiters take and what the journal keeps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from awaitly.errors import UnexpectedError, Unserialisable, UnwrapError
+from awaitly.model.facts import Ending, StepFinished
+from awaitly.model.program import StepBinding, ValueCodec
+from awaitly.result import Err, Ok
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """A value, or an error with the exception that carries it into the body."""
+
+    ending: Ending
+    value: Any = None
+    error: Any = None
+    raised: BaseException | None = None
+
+    def take(self) -> Any:
+        """Return the value or raise the failure."""
+        if self.raised is not None:
+            raise self.raised
+        return self.value
+
+    def result(self) -> Ok[Any] | Err[Any]:
+        """Return the outcome as a ``Result``."""
+        return Ok(self.value) if self.raised is None else Err(self.error)
+
+
+def raisable(error: Any, step: str) -> BaseException:
+    """Return what raises ``error``: itself, or a carrier for plain values such as ``Err("NOT_FOUND")``."""
+    if isinstance(error, BaseException):
+        return error
+    return UnwrapError(f"{step} returned Err({error!r})", error=error)
+
+
+def carried(error: BaseException) -> Any:
+    """Return the plain value that :func:`raisable` wrapped, or the error itself."""
+    return error.error if isinstance(error, UnwrapError) else error
+
+
+def succeeded(binding: StepBinding, value: Any) -> tuple[Outcome, bytes]:
+    """Encode what a step returned; the body receives what replay would."""
+    if binding.returns_result:
+        if isinstance(value, Err):
+            return _encoded_error(binding.failure, Ending.FAILURE, value.error, binding.name)
+        if isinstance(value, Ok):
+            value = value.value
+    try:
+        payload, restored = binding.result.roundtrip(value)
+    except Unserialisable as problem:
+        return failed(binding, problem)
+    return Outcome(Ending.VALUE, value=restored), payload
+
+
+def failed(binding: StepBinding, error: BaseException) -> tuple[Outcome, bytes]:
+    """Encode what escaped from a step: a declared failure, or something unexpected."""
+    if isinstance(error, binding.errors):
+        return _encoded_error(binding.failure, Ending.FAILURE, error, binding.name)
+    unexpected = UnexpectedError.of(error, step=binding.name)
+    return _encoded_error(binding.failure, Ending.UNEXPECTED, unexpected, binding.name)
+
+
+def _encoded_error(codec: ValueCodec, ending: Ending, error: Any, step: str) -> tuple[Outcome, bytes]:
+    try:
+        payload, restored = codec.roundtrip(error)
+    except Unserialisable as problem:
+        ending = Ending.UNEXPECTED
+        payload, restored = codec.roundtrip(UnexpectedError.of(problem, step=step))
+    return Outcome(ending, error=restored, raised=raisable(restored, step)), payload
+
+
+def restored(binding: StepBinding, fact: StepFinished) -> Outcome:
+    """Return the outcome that a fact recorded.
+
+    Raises:
+        CorruptCheckpoint: If the payload is not what the step's annotations say.
+    """
+    if fact.ending is Ending.VALUE:
+        return Outcome(fact.ending, value=binding.result.decode(fact.payload))
+    error = binding.failure.decode(fact.payload)
+    return Outcome(fact.ending, error=error, raised=raisable(error, fact.step))

@@ -1,0 +1,61 @@
+"""What a run's journal says, by call: for the checks of a replay. The order itself is the delivery's business."""
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from typing import Any
+
+from awaitly.model.facts import Delivered, Fact, RunRetried, StepCancelled, StepFinished, StepStarted
+
+
+class Recorded:
+    """The facts of a run after its start, as they were when it was claimed."""
+
+    __slots__ = ("_arguments", "_brought_about", "_finished", "_started", "facts")
+
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        self.facts = facts
+        self._arguments: dict[str, str] = {}
+        self._finished: dict[str, int] = {}
+        self._started: dict[str, StepStarted] = {}
+        self._brought_about: defaultdict[tuple[type, str], deque[int]] = defaultdict(deque)
+        for index, fact in enumerate(facts):
+            self._note(index, fact)
+
+    def _note(self, index: int, fact: Fact) -> None:
+        match fact:
+            case StepFinished(call=call, arguments=arguments):
+                self._arguments[call] = arguments
+                self._finished[call] = index
+                self._started.pop(call, None)
+            case StepStarted(call=call):
+                self._started[call] = fact
+            case Delivered() | RunRetried():
+                pass
+            case _:
+                if isinstance(fact, StepCancelled):
+                    self._arguments[fact.call] = fact.arguments
+                self._brought_about[type(fact), getattr(fact, "call", "")].append(index)
+
+    def arguments(self, call: str) -> str | None:
+        """Return the fingerprint of the arguments that a call was recorded with."""
+        return self._arguments.get(call)
+
+    def was_cancelled(self, call: str) -> bool:
+        """Whether the body cancelled the call, and the replay has not come to it yet."""
+        return bool(self._brought_about.get((StepCancelled, call)))
+
+    def started(self, call: str) -> StepStarted | None:
+        """Return the recorded start of a call that has no outcome."""
+        return self._started.get(call)
+
+    def sequence(self, fact: StepFinished) -> int:
+        """Return the journal's number of an outcome; the run's start has number 0."""
+        return self._finished[fact.call] + 1
+
+    def brought_about(self, fact: Any) -> tuple[int, Any] | None:
+        """Return (and forget) the recorded fact of the same kind and call, with its index."""
+        indexes = self._brought_about.get((type(fact), fact.call))
+        if not indexes:
+            return None
+        index = indexes.popleft()
+        return index, self.facts[index]

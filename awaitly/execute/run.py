@@ -1,0 +1,457 @@
+"""One run of a workflow: its body, the calls made in it, and their order.
+
+The body runs in a task of its own. Every call becomes a :class:`Call`; its attempt runs in a task of its own too and
+*arrives*; the delivery gives it its place in the journal and wakes the body. On replay the same calls are made, and the
+journal delivers. ``supervise`` starts the body and stores its end.
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from contextvars import copy_context
+from typing import Any
+
+from awaitly.errors import (
+    AwaitlyError,
+    ChangedArguments,
+    KeyConflict,
+    Mismatch,
+    RunSuspended,
+    UnexpectedError,
+    UsageError,
+)
+from awaitly.execute.attempts import attempt
+from awaitly.execute.branch import Branch
+from awaitly.execute.calls import Call, Phase
+from awaitly.execute.children import child_binding
+from awaitly.execute.combine import Combine
+from awaitly.execute.delivery import Delivery, Target
+from awaitly.execute.hosts import StepHost
+from awaitly.execute.journal import Log
+from awaitly.execute.once import resolved_start
+from awaitly.execute.outcomes import Outcome, restored
+from awaitly.execute.recorded import Recorded
+from awaitly.execute.services import Services
+from awaitly.execute.sites import SiteIndex
+from awaitly.execute.timers import Timers
+from awaitly.model.context import StepContext
+from awaitly.model.facts import (
+    CancelRequested,
+    DeadlinePassed,
+    Delivered,
+    Ending,
+    Fact,
+    RunRetried,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepStarted,
+    TimeRead,
+    TimerFired,
+)
+from awaitly.model.graph import Effect
+from awaitly.model.program import Program, StepBinding
+from awaitly.result import Err, Ok
+
+
+class Run:
+    """A run that this process owns."""
+
+    def __init__(
+        self,
+        services: Services,
+        program: Program,
+        sites: SiteIndex,
+        log: Log,
+        started: RunStarted,
+        facts: Sequence[Fact],
+    ) -> None:
+        self.services = services
+        self.program = program
+        self.sites = sites
+        self.log = log
+        self.started = started
+        self.id = log.run
+        retries = [fact for fact in facts if isinstance(fact, RunRetried)]
+        self.deadline = retries[-1].deadline if retries else started.deadline
+        self.tasks = 0
+        self.branches: set[Branch] = set()
+        self.recorded = Recorded(facts)
+        self.delivery = Delivery(self, facts)
+        self.timers = Timers(self)
+        self.combine = Combine(self)
+        self.stopped: AwaitlyError | None = None
+        self.closing = False
+        self.parking = False
+        self.cancel_asked = False
+        self.requested: Ending | None = None  # the body was asked to end: cancelled, or by its deadline
+        self.reason = ""
+        self.body: asyncio.Task[Any] | None = None
+        self.blames: list[tuple[BaseException, int]] = []
+        self._keyed: dict[str, Call] = {}
+        self._open: dict[str, Call] = {}  # awaited, without an outcome
+        self._begun: set[Call] = set()
+        self._idle: asyncio.Future[None] | None = None
+        log.on_failure = self.stop
+
+    # What branches ask for.
+
+    def check_open(self) -> None:
+        """Refuse calls of a run that has stopped or ended."""
+        if self.stopped is not None:
+            raise RunSuspended(f"run {self.id} has stopped here: {self.stopped}")
+        if self.closing:
+            raise UsageError(
+                f"a call was made in run {self.id} after its workflow function had ended",
+                hint="await everything that the workflow starts before it returns",
+                code="run-ended",
+            )
+
+    def binding(self, step: Any) -> StepBinding:
+        """Return the program's binding of a step, or bind one that the compiler did not see."""
+        binding = self.program.steps.get(step.name)
+        return binding if binding is not None and binding.fn is step.fn else self.services.bind(step)
+
+    def make(self, identity: str, binding: StepBinding, args: Any, kwargs: Any) -> Call:
+        """Return the call of this identity: a new one, or the one that a key named before.
+
+        Raises:
+            KeyConflict: If the key was used with other arguments.
+            RunSuspended: If other arguments are recorded; the run stops.
+        """
+        arguments = binding.arguments.fingerprint(args, kwargs)
+        if binding.key is not None:
+            known = self._keyed.get(identity)
+            if known is not None:
+                if known.arguments != arguments:
+                    raise KeyConflict(
+                        f"step {binding.name} was called with the key {identity!r} and other arguments than before",
+                        hint="one key names one piece of work of a run: let the key vary with the arguments",
+                    )
+                return known
+        was = self.recorded.arguments(identity)
+        if was is not None and was != arguments:
+            self.stop(
+                ChangedArguments(
+                    f"run {self.id} calls {identity} with other arguments than it did before it was interrupted",
+                    hint="make the body depend on its arguments and on steps only; else fork the run or start it again",
+                )
+            )
+            self.check_open()
+        call = Call(identity, binding, args, kwargs, arguments)
+        if binding.key is not None:
+            self._keyed[identity] = call
+        return call
+
+    async def performed(self, call: Call, branch: Branch) -> Any:
+        """Return the call's value or raise its failure."""
+        return (await self._outcome(call, branch)).take()
+
+    async def attempted(self, call: Call, branch: Branch) -> Ok[Any] | Err[Any]:
+        """Return the call's outcome as a ``Result``."""
+        return (await self._outcome(call, branch)).result()
+
+    def child(
+        self, workflow: Any, options: Any, args: Any, kwargs: Any, identity: str, branch: Branch, *, wanted: Any
+    ) -> Coroutine[object, None, Any]:
+        """Make the call of a child run."""
+        binding, stop = child_binding(self, workflow, options, identity, wanted)
+        call = self.make(identity, binding, args, kwargs)
+        call.stop = stop
+        return self.attempted(call, branch) if wanted == "result" else self.performed(call, branch)
+
+    def time_read(self, identity: str) -> float:
+        """Return the time that this call saw, now or when it was recorded."""
+        read: TimeRead = self.witness(TimeRead(at=self.services.clock.time(), call=identity))
+        return read.at
+
+    def entropy(self, identity: str) -> random.Random:
+        """Return the source of randomness of one call: derived from the run's seed, so nothing is stored."""
+        return random.Random(f"{self.started.seed}:{identity}")
+
+    # The order of what happens.
+
+    def witness(self, fact: Any, *, urgent: bool = False) -> Any:
+        """Record what the body itself brought about; on replay return what was recorded instead."""
+        found = self.recorded.brought_about(fact)
+        if found is not None:
+            index, known = found
+            self.delivery.consume(index)
+            return known
+        if self.delivery.replaying:
+            self.mismatched(self.recorded.facts[self.delivery.position], found=fact)
+            self.check_open()
+        self.log.append(fact, urgent=urgent)
+        self.observe(fact)
+        return fact
+
+    def record(self, target: Target, fact: Delivered, outcome: Outcome | None) -> None:
+        """Give a delivered fact its place in the journal."""
+        lazy = isinstance(target, Call) and not target.binding.effect.guarded
+        sequence = self.log.append(fact, urgent=not lazy)
+        if outcome is not None and outcome.raised is not None:
+            self.blames.append((outcome.raised, sequence))
+        self.observe(fact)
+
+    def recorded_target(self, fact: Delivered) -> tuple[Target, Outcome | None] | None:
+        """Return who waits for a recorded fact."""
+        match fact:
+            case StepFinished(call=identity):
+                call = self._open.pop(identity, None)
+                return None if call is None else (call, self._restored(call, fact))
+            case TimerFired(call=identity):
+                timer = self.timers.waiting(identity)
+                return None if timer is None else (timer, None)
+            case CancelRequested() | DeadlinePassed():
+                return self, None
+            case _:
+                return None
+
+    def receive(self, fact: Delivered, outcome: Outcome | None) -> None:
+        """Ask the body to end: a cancellation or the deadline has its place in the order."""
+        if isinstance(fact, CancelRequested):
+            self.requested, self.reason = Ending.CANCELLED, fact.reason
+        else:
+            self.requested = Ending.DEADLINE
+        if self.body is not None:
+            self.body.cancel()
+
+    def mismatched(self, fact: Fact, found: Fact | None = None) -> None:
+        """Stop: what was recorded is not what the body does."""
+        call = getattr(fact, "call", None)
+        does = f"calls {getattr(found, 'call', found)}" if found is not None else self._waits_for()
+        self.stop(
+            Mismatch(
+                f"run {self.id} recorded {type(fact).__name__} of {call}, but its workflow now {does}",
+                step=getattr(fact, "step", None),
+                recorded=call,
+                found=does,
+            )
+        )
+
+    def waits_elsewhere(self) -> bool:
+        """Whether a task of the body waits for something that is not awaitly's."""
+        return any(not branch.waiting and not branch.children for branch in self.branches)
+
+    def went_live(self) -> None:
+        """Begin what was called during the replay and never recorded; arm the timers and the deadline."""
+        if self.stopped is not None:
+            return
+        for call in list(self._open.values()):
+            if call.phase is Phase.MADE:
+                self._begin(call)
+        self.timers.went_live()
+        self.delivery.poke()
+
+    def blocked(self) -> None:
+        """A task of the body has blocked: hand over what was delivered, and see what comes next."""
+        self.log.hand_over()
+        self.delivery.blocked()
+
+    def entered(self, branch: Branch) -> None:
+        """Count a branch in."""
+        self.tasks += 1
+        self.branches.add(branch)
+        if branch.parent is not None:
+            branch.parent.children += 1
+
+    def left(self, branch: Branch) -> None:
+        """Count a branch out."""
+        self.tasks -= 1
+        self.branches.discard(branch)
+        self.delivery.activity += 1
+        if self._idle is not None and not self.branches and not self._idle.done():
+            self._idle.set_result(None)
+
+    # Calls.
+
+    async def _outcome(self, call: Call, branch: Branch) -> Outcome:
+        if call.outcome is not None:
+            return call.outcome
+        self.check_open()
+        fact = self.delivery.take_recorded(call.identity)
+        if fact is not None and isinstance(fact, StepFinished):
+            outcome = self._restored(call, fact)
+            call.receive(fact, outcome)
+            return outcome
+        if call.context is None:
+            call.context = copy_context()
+            call.replayed = self.delivery.replaying
+        self._open[call.identity] = call
+        if call.phase is Phase.MADE and not self.delivery.replaying:
+            self._begin(call)
+        waiter = call.waiter()
+        branch.waiting = True
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            await self._withdraw(call, waiter)
+            raise
+        finally:
+            branch.waiting = False
+
+    def _restored(self, call: Call, fact: StepFinished) -> Outcome:
+        try:
+            outcome = restored(call.binding, fact)
+        except AwaitlyError as error:
+            self.stop(error)
+            raise RunSuspended(f"run {self.id} has stopped here: {error}") from error
+        if outcome.raised is not None:
+            self.blames.append((outcome.raised, self.recorded.sequence(fact)))
+        return outcome
+
+    def _begin(self, call: Call) -> None:
+        if self.parking:
+            return
+        call.phase = Phase.BEGUN
+        context = call.context
+        assert context is not None
+        context.run(self.services.host.set, self._step_host(call))
+        self._begun.add(call)
+        call.attempt = asyncio.get_running_loop().create_task(self._attempt(call), context=context)
+
+    async def _attempt(self, call: Call) -> None:
+        """Execute the call's function once everything that was delivered before it is stable."""
+        binding, clock = call.binding, self.services.clock
+        try:
+            if binding.effect.guarded and not await self._cleared(call):
+                return
+            call.running = True
+            begun = clock.time()
+            if self.services.observe is not None:
+                self.observe(StepStarted(at=begun, call=call.identity, step=binding.name))
+            outcome, payload = await attempt(binding, call.args, call.kwargs, clock)
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the body waiting for ever
+            self.stop(UnexpectedError.of(error, step=binding.name))
+            return
+        finally:
+            self._begun.discard(call)
+            if self.parking and not self._begun:
+                asyncio.get_running_loop().call_soon(self._parked)
+        now = clock.time()
+        finished = StepFinished(
+            at=now, call=call.identity, step=binding.name, arguments=call.arguments,
+            ending=outcome.ending, payload=payload, seconds=now - begun,
+        )  # fmt: skip
+        self.settled(call, finished, outcome)
+
+    def settled(self, call: Call, fact: StepFinished, outcome: Outcome) -> None:
+        """Let an outcome arrive, unless the call has ended by other means."""
+        if call.phase is not Phase.ENDED and self.stopped is None:
+            self._open.pop(call.identity, None)
+            self.delivery.arrive(call, fact, outcome)
+
+    async def _cleared(self, call: Call) -> bool:
+        """Wait until an effect may begin; False if it must not."""
+        try:
+            await self.log.barrier()
+            await self.services.lease.held()
+            if call.binding.effect is Effect.ONCE and not await resolved_start(self, call):
+                return False
+        except AwaitlyError as error:
+            self.stop(error)
+        return self.stopped is None and call.phase is not Phase.ENDED
+
+    async def _withdraw(self, call: Call, waiter: "asyncio.Future[Outcome]") -> None:
+        """The body has cancelled a call: an effect under way finishes first, everything else ends at once."""
+        if waiter in call.waiters:
+            call.waiters.remove(waiter)
+        if call.waiters or call.phase is Phase.ENDED or self.stopped is not None:
+            return
+        # A call made during the replay may have been under way when the run was interrupted: it counts as running.
+        under_way = call.binding.effect.guarded and (call.running or call.replayed)
+        if under_way and not self.recorded.was_cancelled(call.identity):
+            if call.stop is not None:
+                call.stop()
+            await self._finished(call)
+            return
+        call.phase = Phase.ENDED
+        self._open.pop(call.identity, None)
+        self._keyed.pop(call.identity, None)
+        if call.attempt is not None:
+            call.attempt.cancel()
+        self.delivery.withdraw(call)
+        now = self.services.clock.time()
+        self.witness(StepCancelled(at=now, call=call.identity, step=call.binding.name, arguments=call.arguments))
+
+    async def _finished(self, call: Call) -> None:
+        while call.phase is not Phase.ENDED:
+            try:
+                await call.waiter()
+            except asyncio.CancelledError:
+                continue
+
+    def _step_host(self, call: Call) -> StepHost:
+        services = self.services
+
+        def remaining() -> float | None:
+            limits = []
+            if self.deadline is not None:
+                limits.append(self.deadline - services.clock.time())
+            if call.binding.timeout is not None:
+                limits.append(begun + call.binding.timeout - services.clock.monotonic())
+            return min(limits, default=None)
+
+        def context() -> StepContext:
+            return StepContext(
+                run_id=self.id, step=call.binding.name, attempt=1, idempotency_key=f"{self.id}/{call.identity}",
+                fence=self.log.fence, time_left=remaining,
+            )  # fmt: skip
+
+        begun = services.clock.monotonic()
+        return StepHost(services.clock, services.start_run, context)
+
+    def _waits_for(self) -> str:
+        names = sorted(self._open)
+        return f"waits for {', '.join(names[:3])}" if names else "waits for something else"
+
+    # Stopping without ending.
+
+    def observe(self, fact: Fact) -> None:
+        """Tell the observers, if there are any."""
+        if self.services.observe is not None:
+            self.services.observe(self.id, self.program.graph.workflow, fact)
+
+    def stop(self, error: AwaitlyError) -> None:
+        """Stop without ending: from now on every call raises ``RunSuspended`` and nothing is written."""
+        if self.stopped is not None:
+            return
+        self.stopped = error
+        self.delivery.stopped = True
+        suspended = RunSuspended(f"run {self.id} has stopped here: {error}")
+        for call in list(self._open.values()):
+            call.abandon(suspended)
+        self.timers.stop(suspended)
+        for call in list(self._begun):
+            if call.attempt is not None and not (call.running and call.binding.effect.guarded):
+                call.attempt.cancel()
+        # Tasks that wait for something else than awaitly are woken too, after the others had their turn.
+        asyncio.get_running_loop().call_later(0, self._cancel_rest)
+
+    def _cancel_rest(self) -> None:
+        if self.body is not None and not self.body.done():
+            self.body.cancel()
+
+    async def end_branches(self) -> None:
+        """Cancel what the body left running and wait for it: effects under way finish first."""
+        self.closing = True
+        while self.branches:
+            self._idle = asyncio.get_running_loop().create_future()
+            for branch in self.branches:
+                if branch.task is not None:
+                    branch.task.cancel()
+            await self._idle
+
+    def park(self, error: AwaitlyError) -> None:
+        """Stop as soon as what is under way has been recorded; begin nothing more."""
+        self.parking = True
+        self._park_error = error
+        if not self._begun:
+            self._parked()
+
+    def _parked(self) -> None:
+        if self.delivery.idle or self.stopped is not None:
+            self.log.flush()
+            self.stop(self._park_error)
+        else:
+            asyncio.get_running_loop().call_soon(self._parked)

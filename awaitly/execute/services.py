@@ -1,0 +1,49 @@
+"""What runs share: the parts of a runtime, handed down once."""
+
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from awaitly.execute.journal import Committer
+from awaitly.execute.leases import Lease
+from awaitly.model.clock import Clock, Timer
+from awaitly.model.facts import Fact
+from awaitly.model.program import Program, StepBinding
+from awaitly.persist.ports import Store
+
+
+class ChildRun(Protocol):
+    """A child run as its parent sees it."""
+
+    async def result(self) -> Any:
+        """Wait for the end and return the result."""
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask for its cancellation."""
+
+
+StartChild = Callable[..., Coroutine[Any, Any, ChildRun]]
+Observe = Callable[[str, str, Fact], None]
+"""``(run id, workflow, fact)``: must neither block nor raise."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Services:
+    """The clock, the store, the lease, and how runs reach declarations without knowing them."""
+
+    clock: Clock
+    store: Store
+    committer: Committer
+    lease: Lease
+    host: ContextVar[Any]
+    context: Context  # of no run: for what belongs to nobody's branch
+    bind: Callable[[Any], StepBinding]
+    program: Callable[[Any], Program]
+    start_run: Callable[..., Coroutine[Any, Any, Any]]
+    start_child: StartChild
+    observe: Observe | None = None
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Run ``callback`` after ``delay`` seconds of the clock, in nobody's branch."""
+        return self.context.copy().run(self.clock.call_later, delay, callback)

@@ -1,0 +1,78 @@
+"""The life of one run in this process: start the body, end its branches, store the end."""
+
+import asyncio
+from contextvars import copy_context
+from typing import Any
+
+from awaitly.errors import AwaitlyError, RunSuspended
+from awaitly.execute.branch import Branch
+from awaitly.execute.ending import blamed, raised, returned
+from awaitly.execute.outcomes import Outcome
+from awaitly.execute.run import Run
+from awaitly.execute.tracking import tracked
+from awaitly.model.facts import Ending, RunFinished
+from awaitly.model.state import STATUS_OF
+
+
+async def supervise(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, store_end: bool = True) -> Outcome:
+    """Execute a run to its end and return its outcome, which is stored (unless this is a rehearsal).
+
+    Raises:
+        AwaitlyError: If the run stopped here without ending; it can be resumed.
+    """
+    loop = asyncio.get_running_loop()
+    root = Branch(run, "", None)
+    context = copy_context()
+    context.run(run.services.host.set, root)
+    # Made directly: through the loop's factory it would become a child of a branch that does not exist.
+    body: Any = run.program.fn(*args, **kwargs)
+    run.body = asyncio.Task(tracked(body, root), loop=loop, context=context)
+    root.bind(run.body, body)
+    run.delivery.begin()
+    if not run.delivery.replaying:
+        run.went_live()
+
+    await _until_done(run.body)
+    await run.end_branches()
+    if run.stopped is None and run.delivery.replaying:
+        run.mismatched(run.recorded.facts[run.delivery.position])
+    run.timers.ended()
+    if run.stopped is not None:
+        _retrieve(run.body)
+        raise run.stopped
+    return await _finish(run, run.body) if store_end else Outcome(Ending.VALUE)
+
+
+async def _finish(run: Run, body: "asyncio.Task[Any]") -> Outcome:
+    program = run.program
+    error = _error(body)
+    if isinstance(error, RunSuspended):  # raised by the body itself: by a child that stopped
+        raise AwaitlyError(f"run {run.id} stopped: {error}")
+    if error is None:
+        outcome, payload = returned(program, body.result())
+        blame = None
+    else:
+        outcome, payload = raised(program, error, run.requested, run.reason, [known for known, _ in run.blames])
+        blame = blamed(error, run.blames)
+    fact = RunFinished(at=run.services.clock.time(), ending=outcome.ending, payload=payload, blame=blame)
+    run.log.end(fact, STATUS_OF[outcome.ending])
+    run.observe(fact)
+    await run.log.barrier()
+    return outcome
+
+
+async def _until_done(task: "asyncio.Task[Any]") -> None:
+    while not task.done():
+        await asyncio.wait([task])
+
+
+def _error(task: "asyncio.Task[Any]") -> BaseException | None:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception()
+
+
+def _retrieve(task: "asyncio.Task[Any]") -> None:
+    """Look at the task's error, so that the loop does not report it as forgotten."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,427 @@
+"""The running system: store, lease, recovery and observers, wired together. The one module that knows every stage."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextvars import Context, Token, copy_context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+from awaitly.compile import bind_step, compile_workflow, graph_of
+from awaitly.compile.path import check_path
+from awaitly.declare.host import HOST, Wanted, install
+from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
+from awaitly.errors import ConfigurationError, Mismatch, NotSupported, RunNotFound, RunStopped, UnexpectedError
+from awaitly.execute.clock import SystemClock
+from awaitly.execute.engine import Beginning, Engine
+from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, follow, plan_fork, retry
+from awaitly.execute.hosts import PlainHost
+from awaitly.execute.local import run_locally
+from awaitly.execute.outcomes import Outcome
+from awaitly.model.clock import Clock
+from awaitly.model.durations import Duration, seconds
+from awaitly.model.facts import Fact, StepCancelled, StepFinished
+from awaitly.model.identity import site_of
+from awaitly.model.ids import checked_run_id, new_run_id
+from awaitly.model.program import Program
+from awaitly.model.state import RunRecord, Status
+from awaitly.observe.bus import Bus, Sink
+from awaitly.persist.owners import this_owner
+from awaitly.persist.ports import Store
+from awaitly.persist.urls import store_from_url
+from awaitly.result import Err, Ok
+
+if TYPE_CHECKING:
+    from awaitly.settings import Settings
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+class Runtime:
+    """Executes workflows on a store, from one event loop.
+
+    Args:
+        settings: default: read from the environment and files (:class:`awaitly.settings.Settings`).
+        store: a store or its URL; takes precedence over the settings.
+        sinks: called with a :class:`~awaitly.observe.bus.Notice` for everything that happens; they cannot harm a run.
+        clock: default: the machine's.
+        workflows: those whose unfinished runs are taken over at the start. Others join when they are first used.
+
+    Raises:
+        ConfigurationError: For settings and store URLs that do not fit.
+        CompileError: For workflows that do not compile.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings | None" = None,
+        *,
+        store: "Store | str | os.PathLike[str] | None" = None,
+        flags: object = None,
+        sinks: Sequence[Sink] = (),
+        clock: Clock | None = None,
+        workflows: Sequence[Workflow[..., Any, Any]] = (),
+    ) -> None:
+        if flags is not None:
+            raise NotSupported("flags= was given", hint="feature flags are not built yet: leave it out")
+        self.settings = settings if settings is not None else _settings()
+        self.clock: Clock = clock or SystemClock()
+        self.host = PlainHost(self.clock, self._begin)
+        self._given_store = store
+        self._sinks = tuple(sinks)
+        self._workflows = {workflow.name: workflow for workflow in workflows}
+        self._programs = {id(workflow.fn): compile_workflow(workflow) for workflow in workflows}
+        self._engine: Engine | None = None
+        self._bus: Bus | None = None
+        self._token: Token[Any] | None = None
+
+    # Opening and closing.
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        self._token = HOST.set(self.host)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._token is not None:
+                HOST.reset(self._token)
+        except ValueError:  # left in another context than entered, as fixtures do
+            HOST.set(None)
+        await self.shutdown()
+
+    async def open(self) -> None:
+        """Open the store, register with it, and take over unfinished runs of the given workflows.
+
+        Raises:
+            StoreError: If the store cannot be used.
+        """
+        given = self._given_store if self._given_store is not None else self.settings.store
+        store = store_from_url(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
+        await store.open()
+        self._bus = Bus(self._sinks) if self._sinks else None
+        engine = Engine(
+            store=store,
+            owner=this_owner(),
+            clock=self.clock,
+            ttl=self.settings.lease.ttl,
+            host=HOST,
+            context=_neutral_context(),
+            program=self._program,
+            bind=bind_step,
+            start_run=self._begin,
+            check=_check,
+            observe=self._bus.publish if self._bus is not None else None,
+        )
+        for program in self._programs.values():
+            engine.know(program)
+        try:
+            await engine.open()
+        except BaseException:
+            await store.close()
+            raise
+        self._engine = engine
+
+    async def shutdown(self, timeout: Duration | None = None) -> None:
+        """Stop: attempts under way finish and are recorded within ``timeout``; the rest is resumable at once.
+
+        Args:
+            timeout: A duration; default: the setting ``shutdown_timeout``.
+        """
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
+        try:
+            await engine.close(allowed)
+            if self._bus is not None:
+                await self._bus.close(allowed)
+        finally:
+            await engine.store.close()
+
+    # Running.
+
+    async def run(
+        self, workflow: Workflow[..., T, E], *args: Any, **kwargs: Any
+    ) -> "Ok[T] | Err[E] | Err[UnexpectedError]":
+        """Run a workflow on this runtime and return its result."""
+        found: Ok[T] | Err[E] | Err[UnexpectedError] = await self._begin(
+            workflow, workflow.per_run, args, kwargs, wanted="result"
+        )
+        return found
+
+    async def start(self, workflow: Workflow[..., T, E], *args: Any, **kwargs: Any) -> RunHandle[T, E]:
+        """Start a run on this runtime and return its handle once the start is stored."""
+        handle: RunHandle[T, E] = await self._begin(workflow, workflow.per_run, args, kwargs, wanted="handle")
+        return handle
+
+    async def handle(self, run_id: str) -> RunHandle[Any, Any]:
+        """Return the handle of a run.
+
+        Raises:
+            RunNotFound: If there is none with this id.
+        """
+        record = await self._record(run_id)
+        return Handle(self._opened(), self._named(record.workflow), run_id)
+
+    async def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        status: Status | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Sequence[RunRecord]:
+        """Return the records of runs, newest first; ``before`` is the id of the last one of the page before."""
+        return await self._opened().store.list(workflow=workflow, status=status, limit=limit, before=before)
+
+    async def facts(self, run_id: str) -> Sequence[Fact]:
+        """Return what a run's journal holds.
+
+        Raises:
+            RunNotFound: If there is no run with this id.
+        """
+        await self._record(run_id)
+        return await self._opened().store.read(run_id)
+
+    async def resume(self, run_id: str) -> RunHandle[Any, Any]:
+        """Continue an unfinished run here, also one that is stuck, unless somebody executes it.
+
+        Raises:
+            RunNotFound: If there is no run with this id.
+            Mismatch: If what it recorded does not fit the code; it stays as it is.
+        """
+        record = await self._record(run_id)
+        program = self._named(record.workflow)
+        if not record.status.ended:
+            await self._opened().take_over(program, run_id, force=True)
+        return Handle(self._opened(), program, run_id)
+
+    async def cancel(self, run_id: str, reason: str = "") -> bool:
+        """Ask for a run's cancellation; returns when that is stored. False if it has ended already."""
+        return await self._opened().cancel(run_id, reason)
+
+    async def retry(self, run_id: str) -> RunHandle[Any, Any]:
+        """Continue a failed run from before the failure that ended it.
+
+        Raises:
+            RunNotFound: If there is no run with this id.
+            RunRefused: If it has not failed, or if effects that are stored would be repeated: fork it then.
+        """
+        record = await self._record(run_id)
+        program = self._named(record.workflow)
+        await retry(self._opened(), program, run_id)
+        return Handle(self._opened(), program, run_id)
+
+    async def fork(
+        self, run_id: str, *, at: str | None = None, id: str | None = None, arguments: "Arguments | None" = None
+    ) -> RunHandle[Any, Any]:
+        """Start a new run from what another recorded before a step.
+
+        Args:
+            run_id: The run whose facts are taken over.
+            at: A step's name or a call's identity: facts delivered before its outcome are kept. Default: all
+                before the run's end, or with changed ``arguments`` those that still fit.
+            id: The new run's id; default: made up.
+            arguments: Other arguments for the workflow.
+
+        Raises:
+            RunNotFound: If there is no run with this id.
+            RunRefused: If nothing of that name is recorded.
+        """
+        record = await self._record(run_id)
+        program = self._named(record.workflow)
+        plan = await self.plan_fork(run_id, at=at, arguments=arguments)
+        new_id = checked_run_id(id) if id is not None else new_run_id(record.workflow)
+        await begin_fork(self._opened(), program, new_id, plan)
+        return Handle(self._opened(), program, new_id)
+
+    async def plan_fork(self, run_id: str, *, at: str | None = None, arguments: "Arguments | None" = None) -> ForkPlan:
+        """Return what :meth:`fork` would keep, without doing it."""
+        record = await self._record(run_id)
+        return await plan_fork(self._opened(), self._named(record.workflow), run_id, at=at, arguments=arguments)
+
+    async def check(self) -> Sequence[Verdict]:
+        """Say for every unfinished run of the known workflows whether this code can continue it, without effects."""
+        return [verdict async for verdict in check_all(self._opened(), self._programs_by_name())]
+
+    async def signal(self, run_id: str, name: str, payload: object = None) -> None:
+        """Raise ``not-supported``: signals are not built yet."""
+        raise NotSupported("signals are not built yet", hint="poll from a step, or start another run")
+
+    async def snapshot(self, run_id: str) -> object:
+        """Raise ``not-supported``: snapshots are not built yet."""
+        raise NotSupported("snapshots are not built yet", hint="copy the database file")
+
+    async def restore(self, snapshot: object) -> None:
+        """Raise ``not-supported``: snapshots are not built yet."""
+        raise NotSupported("snapshots are not built yet", hint="copy the database file")
+
+    # Inside.
+
+    async def _begin(
+        self, workflow: Workflow[..., Any, Any], options: RunOptions, args: Any, kwargs: Any, *, wanted: Wanted
+    ) -> Any:
+        engine = self._opened()
+        if options.flags:
+            raise NotSupported("flags= was given to a run", hint="feature flags are not built yet: leave it out")
+        program = self._program(workflow)
+        if not program.graph.durable:
+            return await self._run_locally(program, options, args, kwargs, wanted)
+        if engine.know(program):
+            await engine.recover()
+        asked = Beginning(
+            id=options.id, deadline=options.deadline, flags=options.flags, metadata=options.metadata,
+            attach=options.attach,
+        )  # fmt: skip
+        run_id = await engine.start(program, args, kwargs, asked)
+        if wanted == "handle":
+            return Handle(engine, program, run_id)
+        return _wanted(await engine.outcome(program, run_id), wanted)
+
+    async def _run_locally(self, program: Program, options: RunOptions, args: Any, kwargs: Any, wanted: Wanted) -> Any:
+        if wanted == "handle":
+            raise NotSupported(
+                f"{program.graph.workflow}.start() was called, and it is not durable", hint="await its run() instead"
+            )
+        run_id = options.id or new_run_id(program.graph.workflow)
+        deadline = options.deadline if options.deadline is not None else program.graph.deadline
+        outcome = await run_locally(program, HOST, self.clock, self._begin, run_id, args, kwargs, deadline)
+        return _wanted(outcome, wanted)
+
+    def _program(self, workflow: Workflow[..., Any, Any]) -> Program:
+        program = self._programs.get(id(workflow.fn))
+        if program is None:
+            program = self._programs[id(workflow.fn)] = compile_workflow(workflow)
+            self._workflows[workflow.name] = workflow
+        return program
+
+    def _programs_by_name(self) -> dict[str, Program]:
+        return {program.graph.workflow: program for program in self._programs.values()}
+
+    def _named(self, workflow: str) -> Program:
+        program = self._programs_by_name().get(workflow)
+        if program is None:
+            raise ConfigurationError(
+                f"workflow {workflow} is not known to this runtime",
+                hint="give it to Runtime(workflows=[...]), or name its module on the command line",
+                code="invalid-setting",
+            )
+        return program
+
+    async def _record(self, run_id: str) -> RunRecord:
+        store = self._opened().store
+        record = await store.find(run_id)
+        if record is None:
+            raise RunNotFound(f"there is no run {run_id!r} in {store.name}", hint="list them with: awaitly runs list")
+        return record
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise RunStopped("the runtime is not open", hint="use it inside: async with Runtime(...) as rt")
+        return self._engine
+
+
+class Handle(Generic[T, E]):
+    """A run that has been started: see :class:`awaitly.declare.workflow.RunHandle`."""
+
+    def __init__(self, engine: Engine, program: Program, run_id: str) -> None:
+        self._engine = engine
+        self._program = program
+        self.id = run_id
+
+    async def status(self) -> Status:
+        """Return where the run is in its life."""
+        record = await self._engine.store.find(self.id)
+        if record is None:
+            raise RunNotFound(f"run {self.id!r} has been removed", hint="ended runs are kept for their retention time")
+        return record.status
+
+    async def result(self) -> "Ok[T] | Err[E] | Err[UnexpectedError]":
+        """Wait for the end of the run and return its result."""
+        return (await self._engine.outcome(self._program, self.id)).result()
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask for the run's cancellation; returns when the request is stored."""
+        await self._engine.cancel(self.id, reason)
+
+    async def signal(self, name: str, payload: object = None) -> None:
+        """Raise ``not-supported``: signals are not built yet."""
+        raise NotSupported("signals are not built yet", hint="poll from a step, or start another run")
+
+    async def events(self) -> AsyncIterator[Fact]:
+        """Yield the facts of the run as they are stored, from its start to its end."""
+        async for fact in follow(self._engine, self.id):
+            yield fact
+
+
+def _wanted(outcome: Outcome, wanted: Wanted) -> Any:
+    return outcome.take() if wanted == "value" else outcome.result()
+
+
+def _check(program: Program, facts: Sequence[Fact]) -> None:
+    """Check a recorded path against the graph, before anything is replayed.
+
+    Raises:
+        Mismatch: If a recorded call has no place in the graph.
+    """
+    calls = [fact for fact in facts if isinstance(fact, (StepFinished, StepCancelled))]
+    placed = [(site, fact.step) for fact in calls if (site := site_of(fact.call)) is not None]
+    problems = check_path(placed, program.graph)
+    if problems:
+        first = problems[0]
+        raise Mismatch(
+            str(first), step=first.recorded, where=str(first.position) if first.position else None,
+            recorded=first.site, found=first.found,
+        )  # fmt: skip
+
+
+def _settings() -> "Settings":
+    from awaitly.settings import Settings  # not at the top: pydantic-settings is slow to import
+
+    return Settings()
+
+
+def _neutral_context() -> Context:
+    context = copy_context()
+    context.run(HOST.set, None)
+    return context
+
+
+_process: "WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Runtime, Any]]" = WeakKeyDictionary()
+
+
+async def process_runtime() -> Runtime:
+    """Return the runtime of this event loop, built from the environment on first use.
+
+    It is shut down with the loop: ``asyncio.run`` closes the asynchronous generators that are left.
+    """
+    loop = asyncio.get_running_loop()
+    held = _process.get(loop)
+    if held is None:
+        runtime = Runtime()
+        keeper = _kept(runtime)
+        held = _process[loop] = runtime, keeper
+        await anext(keeper)
+    return held[0]
+
+
+async def _kept(runtime: Runtime) -> AsyncIterator[None]:
+    await runtime.open()
+    try:
+        yield
+    finally:
+        await runtime.shutdown()
+
+
+async def _begin_in_process(*args: Any, **kwargs: Any) -> Any:
+    runtime = await process_runtime()
+    return await runtime._begin(*args, **kwargs)
+
+
+_fallback = PlainHost(SystemClock(), _begin_in_process)
+install(lambda: _fallback, graph_of)

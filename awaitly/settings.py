@@ -1,0 +1,71 @@
+"""Every knob, in one place: read from arguments, the environment, ``.env``, ``awaitly.toml`` and ``pyproject.toml``.
+
+Environment variables have the prefix ``AWAITLY_`` and ``__`` between levels: ``AWAITLY_LEASE__TTL=30s``.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from awaitly.model.durations import seconds
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+
+
+class LeaseSettings(BaseModel):
+    """How a process holds the runs that it executes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ttl: Seconds = Field(
+        default=15.0, gt=0.05, description="How long a silent process keeps its runs. Renewed every third of it."
+    )
+
+
+class Settings(BaseSettings):
+    """awaitly's settings. Earlier sources win: arguments, environment, ``.env``, ``awaitly.toml``, pyproject."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AWAITLY_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        toml_file="awaitly.toml",
+        pyproject_toml_table_header=("tool", "awaitly"),
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+    )
+
+    store: str = Field(
+        default="sqlite:///awaitly.db",
+        description="Where runs are stored: sqlite:///relative.db, sqlite:////absolute.db or memory://.",
+    )
+    lease: LeaseSettings = LeaseSettings()
+    shutdown_timeout: Seconds = Field(
+        default=30.0, ge=0, description="How long a shutdown waits for what is under way."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Add the TOML files behind the environment."""
+        return (
+            init_settings,
+            env_settings,
+            dotenv_settings,
+            TomlConfigSettingsSource(settings_cls),
+            PyprojectTomlConfigSettingsSource(settings_cls),
+        )
