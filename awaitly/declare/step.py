@@ -180,9 +180,9 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             ``"charge:{order.id}"``, naming one piece of work in its run. ``errors``: the class, or tuple of classes,
             of expected failures that it raises. ``effect``: what it does to the world, ``"none"``, ``"read"``,
             ``"write"`` (default), ``"once"`` or ``"transaction"``. ``timeout``: of one attempt, a duration.
-            ``on_ambiguous``: for ``"once"``, what to do when a crash leaves its outcome unknown: ``"fail"`` (default), ``"retry"``, ``"verify"`` or
-            ``"ask"``. ``unfingerprinted``: names of parameters that cannot be stored, such as a client. ``owner`` and
-            ``tags``: for people and reports.
+            ``on_ambiguous``: for ``"once"``, what to do when a crash leaves its outcome unknown: ``"fail"``
+            (default), ``"retry"``, ``"verify"`` or ``"ask"``. ``unfingerprinted``: names of parameters that cannot
+            be stored, such as a client. ``owner`` and ``tags``: for people and reports.
 
     Returns:
         A :class:`Step`, or with options a decorator that makes one.

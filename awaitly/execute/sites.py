@@ -52,7 +52,7 @@ class SiteIndex:
             return f">{what}"
         raise UsageError(
             f"{what} was called from {frame.f_code.co_qualname}"
-            f" ({frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}), a place that the compiler did not read",
+            f" ({frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}), which the compiler did not read",
             hint="give the step a key=, or call it from the workflow's function or a helper of the same package",
             code="unknown-call-site",
         )
