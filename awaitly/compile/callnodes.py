@@ -4,7 +4,8 @@ import ast
 
 from awaitly.compile.calls import SPAWNERS, followable, name_of_target
 from awaitly.compile.flow import arguments_of, parameters_of
-from awaitly.compile.hidden import hidden, unknown_awaitable
+from awaitly.compile.hidden import hidden, hidden_function, unknown_awaitable
+from awaitly.compile.implicit import ITERATING, methods
 from awaitly.compile.reading import Call, FunctionReading, Reading
 from awaitly.compile.targets import (
     FunctionNode,
@@ -63,8 +64,8 @@ class CallNodes:
         """Return the node of something that cannot be read."""
         raise NotImplementedError
 
-    def call_around(self, expression: ast.AST) -> Call | None:
-        """Return the call that ``expression`` is, or is an argument of."""
+    def site_of(self, expression: ast.AST) -> str:
+        """Return the label of the call that ``expression`` is, or is an argument of; "" if there is none."""
         raise NotImplementedError
 
     def at(self, node: ast.AST) -> Position:
@@ -168,21 +169,23 @@ class CallNodes:
                 awaited = bool(site) or call.usage in ("awaited", "spawned", "stored")
                 return (ChildNode(site=label, workflow=workflow.name, awaited=awaited, position=call.position),)
             case LocalFunction(name=name, node=node):
-                qualname = f"{self.function.fn.__qualname__}.<locals>.{name}"
-                return self._helper(label, qualname, self.function, node, call)
+                return self._helper(label, self.function, node, call.position, f".<locals>.{name}")
             case FunctionTarget():
                 reading = self._reading_of(target)
                 if reading is not None:
-                    return self._helper(label, reading.fn.__qualname__, reading, reading.node, call)
+                    return self._helper(label, reading, reading.node, call.position)
         return ()
 
-    def _helper(self, label: str, name: str, function: FunctionReading, node: FunctionNode, call: Call) -> Nodes:
+    def _helper(
+        self, label: str, function: FunctionReading, node: FunctionNode, position: Position, within: str = ""
+    ) -> Nodes:
+        name = f"{function.fn.__qualname__}{within}"
         body = self.inner(function, node)
         if body is None:
-            return (HelperNode(site=label, function=name, recursive=True, position=call.position),)
-        if not any(not isinstance(inner, _ENDS) for inner in body):
+            return (HelperNode(site=label, function=name, recursive=True, position=position),)
+        if all(isinstance(inner, _ENDS) for inner in body):
             return ()
-        return (HelperNode(site=label, function=name, body=body, position=call.position),)
+        return (HelperNode(site=label, function=name, body=body, position=position),)
 
     # at the same time
 
@@ -260,21 +263,34 @@ class CallNodes:
         call = self.function.by_node.get(iterated)
         if call is not None and self.mapped(iterated):
             return self.argument_nodes(call, skip=_first(call.node))
-        return self.entered(iterated, asynchronous=asynchronous)
+        return self.entered(iterated, ITERATING) if asynchronous else self.expression(iterated)
 
-    def entered(self, expression: ast.expr, *, asynchronous: bool) -> Nodes:
-        """Return the nodes of what ``with`` or ``for`` evaluates, opaque if it awaits what was not read."""
+    def entered(self, expression: ast.expr, names: tuple[str, ...]) -> Nodes:
+        """Return the nodes of what is awaited by syntax, opaque if that was not read; ``names``: of the methods."""
         nodes = self.expression(expression)
-        if not asynchronous:
-            return nodes
+        found = methods(expression, names, self.function.resolve)
+        if found:
+            return nodes + self._implicit(expression, found)
         call = self.function.by_node.get(expression)
         if call is None:
             reason = unknown_awaitable(expression, self.function)
+        elif any(isinstance(node, OpaqueNode) and node.site == call.label for node in nodes):
+            reason = None  # said already
         else:
-            reason = hidden(call, self.function, entered=True)
             followed = any(isinstance(target, FunctionTarget) and self._reading_of(target) for target in call.targets)
-            reason = None if followed or hidden(call, self.function) else reason
+            reason = None if followed else hidden(call, self.function, entered=True)
         return (*nodes, self.opaque(expression, reason)) if reason else nodes
+
+    def _implicit(self, expression: ast.expr, found: list[FunctionTarget]) -> Nodes:
+        label = self.site_of(expression)
+        nodes: list[Node] = []
+        for target in found:
+            reading = self._reading_of(target)
+            if reading is not None:
+                nodes += self._helper(label, reading, reading.node, self.at(expression))
+            elif reason := hidden_function(target):
+                nodes.append(self.opaque(expression, reason))
+        return tuple(nodes)
 
     # what contains steps
 

@@ -43,7 +43,7 @@ def read_function(source: FunctionSource, prefix: str) -> FunctionReading:
     counts: dict[str, int] = {}
     calls: list[Call] = []
     for node in found:
-        targets = resolve(node.func)
+        targets = resolve.callee(node.func)
         text = callee_text(node.func)
         base = _base(targets) or text
         number = counts[base] = counts.get(base, -1) + 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from awaitly.compile.calls import followable, name_of_target, read_function
 from awaitly.compile.hidden import awaits_unknown, hidden
+from awaitly.compile.implicit import implicit_targets
 from awaitly.compile.reading import Call, FunctionReading, Reading
 from awaitly.compile.source import source_of
 from awaitly.compile.targets import FunctionTarget, Primitive, StepTarget, Target, WorkflowTarget, opened_target
@@ -95,6 +96,7 @@ def _mentioned(function: FunctionReading) -> Iterator[Target]:
             if isinstance(node.ctx, ast.Load):
                 for target in function.resolve(node):
                     yield opened_target(target)
+    yield from implicit_targets(function)
 
 
 def _with_steps(found: Mapping[FunctionType, FunctionReading], own: FunctionType) -> set[FunctionType]:

@@ -32,10 +32,17 @@ def _reason(target: Target) -> str | None:
             return _reason(inner)
         case Unresolved(reason=reason):
             return reason
-        case FunctionTarget(name=name, fn=fn) if not name.startswith("awaitly.") and mentions_steps(fn):
-            return f"{name} calls steps, but is not read: it is in another package, or has no source"
+        case FunctionTarget():
+            return hidden_function(target)
         case _:
             return None
+
+
+def hidden_function(target: FunctionTarget) -> str | None:
+    """Return why calling a function that was not followed may run steps, or None."""
+    if target.name.startswith("awaitly.") or not mentions_steps(target.fn):
+        return None
+    return f"{target.name} calls steps, but is not read: it is in another package, or has no source"
 
 
 def awaits_unknown(function: FunctionReading) -> bool:

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterable
 
 from awaitly.compile.callnodes import CallNodes
-from awaitly.compile.hidden import unknown_awaitable
-from awaitly.compile.reading import Call, FunctionReading, Reading
+from awaitly.compile.implicit import AWAITING, ENTERING
+from awaitly.compile.reading import FunctionReading, Reading
 from awaitly.compile.scope import Comprehension
 from awaitly.compile.targets import FunctionNode, Instance, LocalFunction, Native, Partial, StepTarget, WorkflowTarget
 from awaitly.model.graph import (
@@ -172,7 +172,7 @@ class Builder(CallNodes):
             text = ast.unparse(call.node)
             wait = WaitNode(site=call.label, style="timeout", text=text, body=inside, position=call.position)
             return (*before, wait)
-        return self.entered(manager, asynchronous=asynchronous) + inside
+        return (self.entered(manager, ENTERING) if asynchronous else self.expression(manager)) + inside
 
     # expressions
 
@@ -182,7 +182,7 @@ class Builder(CallNodes):
             case ast.Call():
                 return self.call(self.function.by_node[expression])
             case ast.Await(value=value):
-                return self._await(value)
+                return self.entered(value, AWAITING)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 arms = [
                     BranchArm(label=ast.unparse(test), body=self.expression(body)),
@@ -219,13 +219,6 @@ class Builder(CallNodes):
         inside += self._all(parts)
         text = f"for {ast.unparse(first.target)} in {ast.unparse(first.iter)}"
         return before + self._loop(expression, "comprehension", text, inside)
-
-    def _await(self, value: ast.expr) -> Nodes:
-        nodes = self.expression(value)
-        if isinstance(value, ast.Call):
-            return nodes
-        reason = unknown_awaitable(value, self.function)
-        return (*nodes, self.opaque(value, reason)) if reason else nodes
 
     def _value(self, expression: ast.Lambda | ast.Name | ast.Attribute) -> Nodes:
         """Return nodes for a name where its value goes somewhere: a step that does is lost from sight."""
@@ -270,22 +263,18 @@ class Builder(CallNodes):
 
     def opaque(self, expression: ast.expr, reason: str) -> OpaqueNode:
         """Return the node of something that cannot be read."""
-        call = self.call_around(expression)
         return OpaqueNode(
-            site=call.label if call else "",
-            text=ast.unparse(expression),
-            reason=reason,
-            position=self.at(expression),
+            site=self.site_of(expression), text=ast.unparse(expression), reason=reason, position=self.at(expression)
         )
 
-    def call_around(self, expression: ast.AST) -> Call | None:
-        """Return the call that ``expression`` is, or is an argument of."""
+    def site_of(self, expression: ast.AST) -> str:
+        """Return the label of the call that ``expression`` is, or is an argument of; "" if there is none."""
         for node in (expression, *self.function.file.around(expression, self.function.node)):
             if isinstance(node, ast.Call) and node in self.function.by_node:
-                return self.function.by_node[node]
+                return self.function.by_node[node].label
             if isinstance(node, ast.stmt):
                 break
-        return None
+        return ""
 
 
 def _defaults(arguments: ast.arguments) -> list[ast.expr]:

@@ -105,8 +105,7 @@ class Resolver:
                 yield from self._item(expression)
             case ast.Constant(value=value):
                 yield Instance(type(value))
-            case _ if type(expression) in _ANY = (Any, object)
-_DISPLAYS:
+            case _ if type(expression) in _DISPLAYS:
                 yield Instance(_DISPLAYS[type(expression)])
             case _:
                 yield Unresolved(f"{ast.unparse(expression)} is computed when it runs")
@@ -287,9 +286,7 @@ _DISPLAYS:
                     yield Unresolved(f"the result of {ast.unparse(call.func)}()")
 
     def _returned(self, target: Target, call: ast.Call) -> Target:
-        if (
-            not isinstance(target, FunctionTarget) or target.fn.__code__.co_flags & 0x280
-        ):  # a coroutine, async generator
+        if not isinstance(target, FunctionTarget) or target.fn.__code__.co_flags & _ASYNC:
             return Instance(_COROUTINE, call)
         annotation = target.fn.__annotations__.get("return")
         return (

@@ -83,6 +83,11 @@ def _implicit(function: FunctionReading) -> Iterator[tuple[ast.AST, str]]:
 
 def _ordered(function: FunctionReading) -> list[tuple[ast.AST, ast.expr]]:
     found = [(node, _subject(node)) for kind in _KINDS for node in function.walk(kind) if _calls_something(node)]
+    for assignment in function.walk(ast.Assign):
+        # Unpacking iterates, and has the span of the names.
+        targets = [target for target in assignment.targets if isinstance(target, ast.Tuple | ast.List)]
+        if isinstance(assignment.value, ast.Call):
+            found += [(target, assignment.value) for target in targets]
     return sorted(found, key=lambda pair: (pair[1].lineno, pair[1].col_offset, pair[1].end_lineno or 0))
 
 

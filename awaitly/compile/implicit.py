@@ -1,0 +1,50 @@
+"""Methods that syntax calls: ``async with``, ``async for`` and ``await`` on objects of known classes."""
+
+import ast
+from collections.abc import Callable, Iterator
+from inspect import getattr_static
+from types import FunctionType
+
+from awaitly.compile.objects import describe
+from awaitly.compile.reading import FunctionReading
+from awaitly.compile.scope import Comprehension
+from awaitly.compile.targets import FunctionTarget, Instance, Native, Targets
+
+ENTERING = ("__aenter__", "__aexit__")
+ITERATING = ("__aiter__", "__anext__")
+AWAITING = ("__await__",)
+
+
+def methods(
+    expression: ast.expr, names: tuple[str, ...], resolve: Callable[[ast.expr], Targets]
+) -> list[FunctionTarget]:
+    """Return the methods of these names that the class of ``expression`` defines in Python."""
+    found = []
+    for target in resolve(expression):
+        cls = (
+            target.cls if isinstance(target, Instance) else type(target.value) if isinstance(target, Native) else object
+        )
+        for name in names:
+            method = getattr_static(cls, name, None)
+            if type(method) is FunctionType:
+                described = describe(method, f"{cls.__name__}.{name}")
+                found += [described] if isinstance(described, FunctionTarget) else []
+    return found
+
+
+def implicit_targets(function: FunctionReading) -> Iterator[FunctionTarget]:
+    """Yield every method that the syntax of a function calls."""
+    for expression, names in _uses(function):
+        yield from methods(expression, names, function.resolve)
+
+
+def _uses(function: FunctionReading) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
+    for node in function.walk(ast.AST):
+        if isinstance(node, ast.AsyncWith):
+            yield from ((item.context_expr, ENTERING) for item in node.items)
+        elif isinstance(node, ast.AsyncFor):
+            yield node.iter, ITERATING
+        elif isinstance(node, ast.Await):
+            yield node.value, AWAITING
+        elif isinstance(node, Comprehension):
+            yield from ((generator.iter, ITERATING) for generator in node.generators if generator.is_async)
