@@ -5,14 +5,18 @@ from collections.abc import Iterator
 
 from awaitly.compile.reading import Call, FunctionReading
 from awaitly.compile.rules.rule import Finding, Rule, Subject
-from awaitly.compile.targets import FunctionTarget, LocalFunction, StepTarget, WorkflowTarget
+from awaitly.compile.targets import FunctionTarget, LocalFunction, Primitive, StepTarget, WorkflowTarget
 from awaitly.model.graph import Severity
+
+_AWAITED = frozenset(["gather", "settle", "race", "each", "sleep"])
 
 
 def unawaited_step(subject: Subject) -> Iterator[Finding]:
     """A coroutine that is made and never awaited: nothing runs."""
     for function, call in subject.calls():
-        if _is_lazy(subject, call) and (call.usage == "discarded" or _is_forgotten(function, call)):
+        if not _is_lazy(subject, call):
+            continue
+        if call.usage == "discarded" or _is_forgotten(function, call) or _is_returned(function, call):
             yield Finding(
                 call.position,
                 f"{call.text}(...) is not awaited, so that it never runs",
@@ -30,6 +34,8 @@ def _is_lazy(subject: Subject, call: Call) -> bool:
                 return isinstance(helper.node, ast.AsyncFunctionDef)
             case LocalFunction(node=ast.AsyncFunctionDef()):
                 return True
+            case Primitive(name=name) if name in _AWAITED:
+                return True
     return False
 
 
@@ -43,6 +49,12 @@ def _is_forgotten(function: FunctionReading, call: Call) -> bool:
             return not any(isinstance(node.ctx, ast.Load) for node in names)
         case _:
             return False
+
+
+def _is_returned(function: FunctionReading, call: Call) -> bool:
+    """Whether an ``async def`` returns the coroutine itself, which its caller would have to await again."""
+    in_coroutine = isinstance(call.inside, ast.AsyncFunctionDef)
+    return in_coroutine and isinstance(function.file.parents.get(call.node), ast.Return)
 
 
 def opaque_call(subject: Subject) -> Iterator[Finding]:

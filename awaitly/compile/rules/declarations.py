@@ -16,6 +16,7 @@ def _bound(code: str) -> Callable[[Subject], Iterator[Finding]]:
     """Return a rule about what could not be bound."""
 
     def find(subject: Subject) -> Iterator[Finding]:
+        """What could not be bound, for one reason."""
         for problem in subject.bound.problems:
             if problem.code == code:
                 yield Finding(problem.position, problem.message, problem.hint)

@@ -4,12 +4,12 @@ import ast
 import asyncio
 from collections.abc import Iterator
 
-from awaitly.compile.escapes import Escape, covers, declared_by, handler_catcher, is_expected
+from awaitly.compile.escapes import Escape, catcher, covers, declared_by, handler_catcher, is_expected
 from awaitly.compile.reading import Call, FunctionReading
 from awaitly.compile.rules.rule import Finding, Rule, Subject, calls_in, runs_steps, target_name
 from awaitly.compile.targets import FunctionNode, Primitive, StepTarget, WorkflowTarget
 from awaitly.errors import AwaitlyError, Failure
-from awaitly.model.graph import Severity
+from awaitly.model.graph import Position, Severity
 
 # Catching these is never about what a step declares.
 _ALLOWED = (Failure, AwaitlyError, asyncio.CancelledError, BaseExceptionGroup)
@@ -99,11 +99,29 @@ def broad_except(subject: Subject) -> Iterator[Finding]:
                 continue
             for cls in handler_catcher(function, handler).classes:
                 if cls in (Exception, BaseException):
-                    yield Finding(
-                        function.position(handler.type),
-                        f"except {cls.__name__} around {steps[0].text} also catches bugs and outages",
-                        f"catch {_named(steps)}; for whatever else went wrong, UnexpectedError",
-                    )
+                    yield _broad(function.position(handler.type), f"except {cls.__name__}", steps)
+    for function in subject.reading.functions:
+        for call in function.calls:
+            if any(target_name(target) == "contextlib.suppress" for target in call.targets):
+                yield from _suppressed(subject, function, call)
+
+
+def _suppressed(subject: Subject, function: FunctionReading, call: Call) -> Iterator[Finding]:
+    around = function.file.parents.get(function.file.parents.get(call.node, call.node))
+    if not isinstance(around, ast.With | ast.AsyncWith):
+        return
+    steps = [inner for inner in calls_in(function, *around.body) if runs_steps(subject, function, inner)]
+    for cls in catcher(function, call.node.args).classes if steps else ():
+        if cls in (Exception, BaseException):
+            yield _broad(call.position, f"suppress({cls.__name__})", steps)
+
+
+def _broad(position: Position, what: str, steps: list[Call]) -> Finding:
+    return Finding(
+        position,
+        f"{what} around {steps[0].text} also catches bugs and outages",
+        f"catch {_named(steps)}; for whatever else went wrong, UnexpectedError",
+    )
 
 
 def _named(steps: list[Call]) -> str:

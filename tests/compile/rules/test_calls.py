@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from awaitly.declare.combinators import gather
+from awaitly.declare.combinators import gather, sleep
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
 
@@ -30,8 +30,12 @@ async def helper(item: str) -> None:
     await work(item)
 
 
+def prepared(item: str) -> Any:
+    return work(item)
+
+
 @workflow
-async def coroutines_that_nobody_awaits(item: str) -> None:
+async def coroutines_that_nobody_awaits(item: str) -> str:
     work(item)  # unawaited-step
     blocking(item)  # unawaited-step
     child.run(item)  # unawaited-step
@@ -43,12 +47,15 @@ async def coroutines_that_nobody_awaits(item: str) -> None:
         await work(item)
 
     inner()  # unawaited-step
+    sleep("1s")  # unawaited-step
+    return work(item)  # type: ignore[return-value]  # unawaited-step
 
 
 @workflow
 async def coroutines_that_somebody_awaits(item: str) -> str:
     later = work(item)
-    await gather(later, helper(item))
+    await gather(later, helper(item), prepared(item))
+    await sleep("1s")
     tasks = [work(item), blocking(item)]
     await asyncio.gather(*tasks)
     async with asyncio.TaskGroup() as group:
