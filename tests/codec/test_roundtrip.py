@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from inspect import signature
 from ipaddress import IPv4Address
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Annotated, Any, Literal, NewType
@@ -19,7 +20,7 @@ from pydantic import AnyUrl, AwareDatetime, ByteSize, EmailStr, PositiveInt
 from pydantic_core import TzInfo
 from typing_extensions import TypeAliasType
 
-from awaitly.persist.codec import codec_for
+from awaitly.persist.codec import ArgumentsCodec, ErrorCodec, codec_for
 from awaitly.result import Err, Ok, Result
 from tests.codec.sameness import same
 from tests.codec.shop import (
@@ -190,6 +191,9 @@ UNIONS: list[tuple[Any, Any, bytes]] = [
     (Declined | Expired, Expired("c"), b'["Expired",'),
     (Path | str | bytes, Path("x"), b'["Path","x"]'),
     (Literal["a"] | int, "a", b'"a"'),
+    (Item | Any, ITEM, b'["Item",'),
+    (list[int] | Any | None, ["a"], b'["Any",["a"]]'),
+    (int | Any, 1, b"1"),
 ]
 
 
@@ -259,6 +263,16 @@ def test_an_alias_may_contain_itself() -> None:
     codec = codec_for(OldJson, where="f returns", namespace={"OldJson": OldJson})
 
     assert codec.roundtrip({"a": [1]})[1] == {"a": [1]}
+
+
+def test_arguments_and_errors_know_such_an_alias_too() -> None:
+    def save(document: OldJson) -> None: ...
+
+    arguments = ArgumentsCodec(signature(save), {"document": OldJson}, namespace={"OldJson": OldJson})
+    errors = ErrorCodec((OldJson,), namespace={"OldJson": OldJson})
+
+    assert arguments.decode(arguments.encode(([{"a": 1}],), {})) == (([{"a": 1}],), {})
+    assert errors.roundtrip([{"a": 1}])[1] == [{"a": 1}]
 
 
 def test_names_in_quotes_mean_what_the_namespace_says() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic_core import from_json, to_json
 
 from awaitly.errors import Unserialisable, UnstorableType
+from awaitly.persist.codec.compiler import Compiler
 from awaitly.persist.codec.node import Misfit, Node, Tree, wrong
 from awaitly.persist.codec.typed import CANONICAL, EXACT, cause_of, corrupt, parse, refusal
 
@@ -25,6 +26,7 @@ class ArgumentsCodec:
         annotations: of its parameters, resolved; what is missing may be anything.
         exclude: parameters that are neither stored nor compared.
         where: the function, which messages begin with.
+        namespace: what names in quotes mean, as in an alias that contains itself.
 
     Raises:
         UnstorableType: if a parameter that is not excluded takes values that cannot be stored.
@@ -37,13 +39,16 @@ class ArgumentsCodec:
         *,
         exclude: frozenset[str] = frozenset(),
         where: str = "the function",
+        namespace: Mapping[str, Any] | None = None,
     ) -> None:
         self.where = where
         self._parameters = [each for each in signature.parameters.values() if each.name not in exclude]
         self._excluded = exclude
         meanings = {each.name: _meaning(each, annotations) for each in self._parameters}
-        self._exact = {name: _node(EXACT, meaning, name, where) for name, meaning in meanings.items()}
-        self._canonical = {name: _node(CANONICAL, meaning, name, where) for name, meaning in meanings.items()}
+        self._exact = {name: _node(EXACT, meaning, name, where, namespace) for name, meaning in meanings.items()}
+        self._canonical = {
+            name: _node(CANONICAL, meaning, name, where, namespace) for name, meaning in meanings.items()
+        }
         self._deep = any(node.deep for node in self._exact.values())
         every = list(signature.parameters.values())
         self._trees = _composed(every, self._exact, inline=False)
@@ -156,15 +161,14 @@ def _meaning(parameter: Parameter, annotations: Mapping[str, Any]) -> Any:
     return GenericAlias(dict, (str, meaning)) if parameter.kind is Parameter.VAR_KEYWORD else meaning
 
 
-def _node(compiler: Any, meaning: Any, name: str, where: str) -> Node:
+def _node(compiler: Compiler, meaning: Any, name: str, where: str, namespace: Mapping[str, Any] | None) -> Node:
     try:
-        node: Node = compiler.node(meaning, f"{where}, argument {name!r}")
+        return compiler.node(meaning, f"{where}, argument {name!r}", namespace)
     except UnstorableType as error:
         raise UnstorableType(
             error.message,
             hint=f'{error.hint}; or, if it makes no difference, name it in @step(unfingerprinted=("{name}",))',
         ) from error
-    return node
 
 
 def _composed(

@@ -262,8 +262,6 @@ class _Compilation:
         chosen = [each for each in arguments if not (each in (int, bool) and float in arguments)]
         chosen = [each for each in chosen if not (each is bool and int in arguments)]
         chosen = [each for each in chosen if each not in _NEVER] or [typing.Never]
-        if any(each in _ANYTHING for each in chosen):
-            return self.node(Any)
         labels = [name_of(each) for each in chosen]
         members = []
         for each, label in zip(chosen, labels, strict=True):

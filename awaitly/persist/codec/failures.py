@@ -1,6 +1,7 @@
 """The codec of what a step fails with: declared exceptions, values of an `Err`, unexpected errors."""
 
-from typing import Any, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Union, get_args, get_origin
 
 from pydantic_core import from_json, to_json
 
@@ -23,20 +24,23 @@ class ErrorCodec:
     Args:
         declared: exception classes, and annotations of the values that an `Err` may hold.
         where: whose failures they are, which messages begin with.
+        namespace: what names in quotes mean.
 
     Raises:
         UnstorableType: if a declared class has a field, or a value a type, that cannot be stored.
     """
 
-    def __init__(self, declared: tuple[Any, ...], *, where: str = "errors") -> None:
+    def __init__(
+        self, declared: tuple[Any, ...], *, where: str = "errors", namespace: Mapping[str, Any] | None = None
+    ) -> None:
         self.where = where
         classes: list[type[BaseException]] = []
         values: list[Any] = []
         for annotation in declared:
             _sort_out(annotation, classes, values, where)
         self._exceptions = EXACT.exceptions(tuple(classes), where)
-        meaning = _union(values) if values else Any
-        self._values = EXACT.node(meaning, where)
+        meaning = Union[tuple(values)] if values else Any  # noqa: UP007 - of a tuple
+        self._values = EXACT.node(meaning, where, namespace)
 
     def encode(self, error: object) -> bytes:
         """Return the stored form of a failure.
@@ -108,13 +112,6 @@ def _sort_out(annotation: Any, classes: list[type[BaseException]], values: list[
         classes.append(cls)
     else:
         values.append(annotation)
-
-
-def _union(annotations: list[Any]) -> Any:
-    whole = annotations[0]
-    for annotation in annotations[1:]:
-        whole = whole | annotation
-    return whole
 
 
 def _shortened(text: str) -> str:

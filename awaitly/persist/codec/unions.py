@@ -60,7 +60,10 @@ class _Union:
         for member in members:
             for cls in member.classes:
                 self.by_class.setdefault(cls, []).append(member)
-        self.open = [member for member in members if member.accepts is not None]
+        # Who takes exactly a class goes first, who takes anything last.
+        self.open = sorted((member for member in members if member.accepts is not None), key=_is_for_anything)
+        for cls, exact in self.by_class.items():
+            exact += [member for member in self._takers(cls) if member not in exact]
         self.by_kind = {kind: member for member in self.bare for kind in member.kinds or ()}
 
     def node(self) -> Node:
@@ -76,7 +79,10 @@ class _Union:
         )
 
     def _accepts(self, cls: type) -> bool:
-        return any(member.accepts is not None and member.accepts(cls) for member in self.open)
+        return bool(self._takers(cls))
+
+    def _takers(self, cls: type) -> list[Node]:
+        return [member for member in self.open if member.accepts is not None and member.accepts(cls)]
 
     def to_tree(self, value: Any) -> Tree:
         if value is None and self.nullable:
@@ -84,7 +90,7 @@ class _Union:
         cls = type(value)
         candidates = self.by_class.get(cls)
         if candidates is None:
-            candidates = [member for member in self.open if member.accepts is not None and member.accepts(cls)]
+            candidates = self._takers(cls)
         if len(candidates) == 1:
             return self._tree(candidates[0], value)
         for member in candidates:
@@ -108,6 +114,10 @@ class _Union:
         elif kind in self.by_kind:
             return self.by_kind[kind].from_tree(tree)
         raise wrong(f"a stored {self.label}", tree)
+
+
+def _is_for_anything(member: Node) -> bool:
+    return not member.classes
 
 
 def _untagged(members: list[Node]) -> list[Node]:
