@@ -48,6 +48,7 @@ _KINDS = {
     for cls in vars(facts).values()
     if isinstance(cls, type) and issubclass(cls, Fact) and not cls.__subclasses__() and cls is not Fact
 }
+_REPAIR = "Restore the store from a backup, or fork the run at a step before this one"
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -82,17 +83,22 @@ def decoded(run: str, seq: int, row: Row) -> Fact:
         _required(row.at, float)
         return kind.fact(at=row.at, **fields)
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptCheckpoint(
-            f"run {run!r} holds no readable {row.kind!r} at sequence number {seq}: {type(error).__name__}: {error}",
-            hint="restore the store from a backup, or fork the run at a step before this one",
-        ) from error
+        raise unreadable(run, seq, row.kind, error) from error
+
+
+def unreadable(run: str, seq: int, kind: str, reason: Exception) -> CorruptCheckpoint:
+    """Return the error for a row that holds no fact."""
+    return CorruptCheckpoint(
+        f"run {run!r} holds no readable {kind!r} at sequence number {seq}: {type(reason).__name__}: {reason}",
+        hint=_REPAIR,
+    )
 
 
 def missing(run: str, seq: int) -> CorruptCheckpoint:
     """Return the error for a journal in which a fact is missing."""
     return CorruptCheckpoint(
         f"run {run!r} has later facts, but none at sequence number {seq}",
-        hint="restore the store from a backup, or fork the run at a step before this one",
+        hint=_REPAIR,
     )
 
 

@@ -1,15 +1,23 @@
 """Reading facts and records; the requests for cancellation; removing old runs."""
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
-from awaitly.persist.rows import Row, decoded, missing
+from awaitly.persist.rows import Row, decoded, missing, unreadable
 from awaitly.persist.stores.sqlite.connections import Connection, transaction
 
 _FACTS = """
 SELECT facts.seq, facts.at, facts.kind, facts.call, facts.detail, facts.payload
+FROM runs CROSS JOIN facts ON facts.run = runs.n
+WHERE runs.id = ? AND facts.seq > ? ORDER BY facts.seq
+"""
+# The same as bytes, to find the one that is no text.
+_TEXTS = """
+SELECT facts.seq, cast(facts.kind AS BLOB), cast(coalesce(facts.call, '') AS BLOB), cast(facts.detail AS BLOB)
 FROM runs CROSS JOIN facts ON facts.run = runs.n
 WHERE runs.id = ? AND facts.seq > ? ORDER BY facts.seq
 """
@@ -53,11 +61,23 @@ def record(row: Sequence[object]) -> RunRecord:
 def read(connection: Connection, run: str, after: int) -> Sequence[Fact]:
     """Return the facts of a run in order."""
     facts: list[Fact] = []
-    for expected, (seq, *columns) in enumerate(connection.execute(_FACTS, (run, after)).fetchall(), after + 1):
+    for expected, (seq, *columns) in enumerate(_rows(connection, run, after), after + 1):
         if seq != expected:
             raise missing(run, expected)
         facts.append(decoded(run, seq, Row(*columns)))
     return facts
+
+
+def _rows(connection: Connection, run: str, after: int) -> list[Any]:
+    try:
+        return connection.execute(_FACTS, (run, after)).fetchall()
+    except sqlite3.OperationalError as error:
+        for seq, kind, call, detail in connection.execute(_TEXTS, (run, after)).fetchall():
+            try:
+                _ = kind.decode(), call.decode(), detail.decode()
+            except UnicodeDecodeError as reason:
+                raise unreadable(run, seq, kind.decode(errors="replace"), reason) from error
+        raise
 
 
 def truncate(connection: Connection, run: str, fence: int, first: int) -> bool:

@@ -55,7 +55,7 @@ def translated(error: sqlite3.Error, name: str, path: str) -> StoreError:
     code = _code(error)
     if code == sqlite3.SQLITE_IOERR and _no_space(path):
         code = sqlite3.SQLITE_FULL
-    if code == sqlite3.SQLITE_CANTOPEN and os.path.exists(path) and not os.access(path, os.W_OK):
+    if code == sqlite3.SQLITE_CANTOPEN and not _writable(path):
         code = sqlite3.SQLITE_READONLY
 
     slug, found, hint = _KNOWN.get(code, _OTHERWISE)
@@ -64,6 +64,12 @@ def translated(error: sqlite3.Error, name: str, path: str) -> StoreError:
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest tells apart what makes no difference here
+
+
+def _writable(path: str) -> bool:
+    """Whether the file, or without one its directory, may be written; SQLite says only that it could not open it."""
+    file = Path(path)
+    return os.access(file if file.exists() else file.parent, os.W_OK)
 
 
 def _no_space(path: str) -> bool:

@@ -68,7 +68,14 @@ class Lane:
                 raise
 
         self._thread.start()
-        await self._queued(first)
+        try:
+            await self._queued(first)
+        except asyncio.CancelledError:
+            self._queued(self._leave)
+            raise
+        except Exception:
+            self._thread.join()  # it has nothing left to do
+            raise
 
     async def do(self, job: Callable[[Connection], T]) -> T:
         """Run a job and return what it returns."""
@@ -122,6 +129,9 @@ class Lane:
             pause = self._random.uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)
             sleep(pause)
             waited += pause
+
+    def _leave(self, _: Connection) -> None:
+        self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
