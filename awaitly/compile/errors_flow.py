@@ -3,8 +3,10 @@
 import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
+from awaitly.compile.calls import followable, read_function
 from awaitly.compile.escapes import (
     NOTHING,
     Catcher,
@@ -15,9 +17,11 @@ from awaitly.compile.escapes import (
     handler_catcher,
     raised_classes,
 )
+from awaitly.compile.following import same_package
 from awaitly.compile.holding import Holding, holding
 from awaitly.compile.reading import Call, FunctionReading, Reading
 from awaitly.compile.signatures import typed_signature
+from awaitly.compile.source import source_of
 from awaitly.compile.targets import (
     FunctionNode,
     FunctionTarget,
@@ -29,6 +33,7 @@ from awaitly.compile.targets import (
     Target,
     WorkflowTarget,
 )
+from awaitly.errors import CompileError
 from awaitly.result import Err, Ok
 
 # all: what fails here, awaited or not; awaited: only what is awaited here; pending: only what is not
@@ -58,6 +63,7 @@ class ErrorFlow:
         self.reading = reading
         self.complete = True
         self._known: dict[ast.AST, Escapes] = {}
+        self._others: dict[FunctionType, FunctionReading | None] = {}
 
     def leaving(self) -> Escapes:
         """Return what can leave the workflow."""
@@ -254,7 +260,7 @@ class ErrorFlow:
             case StepTarget(via="call") | WorkflowTarget(via="call"):
                 return self._declared(target, place.function.position(node))
             case FunctionTarget(fn=fn):
-                helper = self.reading.function_of(fn)
+                helper = self._helper(followable(fn))
                 return self._body(helper, helper.node) if helper else NOTHING
             case LocalFunction(node=inner):
                 return self._body(place.function, inner)
@@ -262,6 +268,16 @@ class ErrorFlow:
                 return self._target(called, place, node)
             case _:
                 return NOTHING
+
+    def _helper(self, fn: FunctionType) -> FunctionReading | None:
+        """Return a helper as read; those without steps, which reading left out, may raise failures all the same."""
+        known = self.reading.function_of(fn)
+        if known is None and fn not in self._others and same_package(fn, self.reading.main.fn):
+            try:
+                self._others[fn] = read_function(source_of(fn), "")
+            except CompileError:
+                self._others[fn] = None
+        return known or self._others.get(fn)
 
     def _declared(self, target: StepTarget | WorkflowTarget, position: Any) -> Escapes:
         errors = declared_by(target)

@@ -64,6 +64,11 @@ async def guarded(order: str) -> None:
         await both(order)
 
 
+def validate(order: str) -> None:
+    if not order:
+        raise Missing
+
+
 async def again(order: str, times: int) -> None:
     if times:
         await again(order, times - 1)
@@ -277,6 +282,11 @@ async def a_helper(order: str) -> None:  # leaves: Declined Missing TimeoutError
 @workflow
 async def a_helper_that_catches(order: str) -> None:  # leaves: Declined TimeoutError
     await guarded(order)
+
+
+@workflow
+async def a_helper_without_steps(order: str) -> None:  # leaves: Missing
+    validate(order)
 
 
 @workflow

@@ -27,10 +27,20 @@ def undeclared_failure(subject: Subject) -> Iterator[Finding]:
         if is_expected(escape) and not covers(declared, escape.error):
             yield Finding(
                 escape.position,
-                f"{escape.source} can fail with {escape.text}, which workflow {workflow.name} does not declare",
+                f"{_said(escape)}, which workflow {workflow.name} does not declare",
                 f"catch it with try/except {'UnwrapError' if escape.plain else escape.text}, or declare it: "
                 + _declaration(subject, escape),
             )
+
+
+def _said(escape: Escape) -> str:
+    match escape.source:
+        case "raise":
+            return f"this raises {escape.text}"
+        case "return":
+            return f"this returns {escape.text} as the error"
+        case _:
+            return f"{escape.source} can fail with {escape.text}"
 
 
 def _declaration(subject: Subject, escape: Escape) -> str:
@@ -154,7 +164,7 @@ def grouped_failure(subject: Subject) -> Iterator[Finding]:
         if escape.grouped and issubclass(escape.cls, Exception):
             yield Finding(
                 escape.position,
-                f"{escape.source} can fail with {escape.text}, which leaves its TaskGroup inside an ExceptionGroup "
+                f"{_said(escape)}, which leaves its TaskGroup inside an ExceptionGroup "
                 "and so arrives as UnexpectedError",
                 f"use awaitly.gather, which raises it as it is, or catch it with except* {escape.text}",
             )
