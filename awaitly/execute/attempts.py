@@ -18,7 +18,10 @@ from awaitly.policies.timeout import Expired, within
 async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) -> tuple[Outcome, bytes]:
     """Execute the step's function once and return how it ended, with the encoded value or error."""
     try:
-        value = await invoke(binding.fn, binding.blocking, args, kwargs, binding.timeout, clock, binding.name)
+        if binding.timeout is None and not binding.blocking:
+            value = await binding.fn(*args, **kwargs)
+        else:
+            value = await invoke(binding.fn, binding.blocking, args, kwargs, binding.timeout, clock, binding.name)
     except Exception as error:  # noqa: BLE001 - whatever a step raises is an outcome
         return failed(binding, error)
     except asyncio.CancelledError as error:

@@ -15,19 +15,23 @@ class Phase(Enum):
     """Where a call is in its life."""
 
     MADE = auto()  # nothing has begun; on replay, the outcome may be recorded
-    BEGUN = auto()  # its attempt task exists
+    WAITING = auto()  # an effect, for everything before it to be stable
+    BEGUN = auto()  # its function is being executed
     ENDED = auto()  # delivered, or cancelled before that
 
 
 class Call:
     """One piece of work of a run and those who wait for it: several, where a key names it more than once."""
 
-    __slots__ = ("args", "arguments", "attempt", "binding", "context", "identity", "kwargs", "outcome", "phase",
-                 "replayed", "running", "stop", "waiters")  # fmt: skip
+    __slots__ = (
+        "args", "arguments", "attempt", "binding", "context", "guarded", "identity", "kwargs", "outcome", "phase",
+        "replayed", "stop", "waiters",
+    )  # fmt: skip
 
     def __init__(self, identity: str, binding: StepBinding, args: Any, kwargs: Any, arguments: str) -> None:
         self.identity = identity
         self.binding = binding
+        self.guarded = binding.effect.guarded
         self.args = args
         self.kwargs = kwargs
         self.arguments = arguments  # their fingerprint
@@ -35,7 +39,6 @@ class Call:
         self.context: Context | None = None
         self.attempt: asyncio.Task[None] | None = None
         self.outcome: Outcome | None = None
-        self.running = False  # its function has been called
         self.replayed = False  # it was made while recorded outcomes were left
         self.stop: Callable[[], object] | None = None  # asks what runs to end soon: a child run
         self.waiters: list[asyncio.Future[Outcome]] = []

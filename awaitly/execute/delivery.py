@@ -54,7 +54,7 @@ class Delivery:
     """Hands outcomes to one body."""
 
     __slots__ = ("_arrived", "_body", "_calm", "_consumed", "_foreign", "_loop", "_next", "_recorded", "_seen",
-                 "_ticking", "activity", "stopped", "woken")  # fmt: skip
+                 "_ticking", "activity", "replaying", "stopped", "woken")  # fmt: skip
 
     def __init__(self, body: Body, recorded: Sequence[Fact]) -> None:
         self._body = body
@@ -67,14 +67,10 @@ class Delivery:
         self._seen = -1
         self._calm = 0
         self._foreign = 0.0
+        self.replaying = bool(recorded)  # recorded facts are left
         self.activity = 0  # counted up whenever a task of the body runs
         self.woken = True  # something was delivered and no task of the body has blocked since
         self.stopped = False
-
-    @property
-    def replaying(self) -> bool:
-        """Whether recorded facts are left."""
-        return self._next < len(self._recorded)
 
     @property
     def position(self) -> int:
@@ -201,5 +197,6 @@ class Delivery:
         ):
             self._next += 1
         if self._next >= len(recorded):
+            self.replaying = False
             # Not at once: what called is in the middle of something.
             self._loop.call_soon(self._body.went_live)

@@ -25,6 +25,8 @@ Start = Callable[..., Answer]
 class PlainHost:
     """Plain code: a step is its function with its policies, a workflow an independent run."""
 
+    __slots__ = ("_start", "clock")
+
     tracks_tasks = False
 
     def __init__(self, clock: Clock, start: Start) -> None:
@@ -89,18 +91,6 @@ class PlainHost:
         return StepContext(
             run_id=None, step="", attempt=1, idempotency_key=uuid.uuid4().hex, fence=0, time_left=lambda: None
         )
-
-
-class StepHost(PlainHost):
-    """Inside a step's function: other steps are plain calls, :meth:`current` knows the call."""
-
-    def __init__(self, clock: Clock, start: Start, context: Callable[[], StepContext]) -> None:
-        super().__init__(clock, start)
-        self._context = context
-
-    def current(self) -> StepContext:
-        """Return what the function may know about its call."""
-        return self._context()
 
 
 async def _attempted(step: Any, call: Coroutine[Any, Any, Any]) -> Ok[Any] | Err[Any]:

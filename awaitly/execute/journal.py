@@ -5,8 +5,10 @@ store has acknowledged it. Effects wait for stability (:meth:`Log.barrier`), not
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from weakref import WeakSet
 
 from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict
 from awaitly.model.clock import Clock, Timer
@@ -22,6 +24,7 @@ class Log:
     """The facts of one run on their way to the store."""
 
     __slots__ = (
+        "_barriers",
         "_committer", "_ends", "_failed", "_lazy", "_pending", "_urgent", "_waiters", "appended", "creates", "fence",
         "on_failure", "owner", "run", "stable",
     )  # fmt: skip
@@ -40,7 +43,8 @@ class Log:
         self._ends: Status | None = None
         self._lazy: Timer | None = None
         self._failed: AwaitlyError | None = None
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: deque[tuple[int, Callable[[], object]]] = deque()
+        self._barriers: WeakSet[asyncio.Future[None]] = WeakSet()
 
     def append(self, fact: Fact, *, urgent: bool = True) -> int:
         """Give ``fact`` its place; with ``urgent`` it is sent when the body next blocks. Returns its number."""
@@ -83,10 +87,23 @@ class Log:
             raise self._failed
         if self.stable >= self.appended:
             return
-        self.flush()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((self.appended, waiter))
+        self._barriers.add(waiter)
+
+        def ready() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        self.when_stable(ready)
         await waiter
+
+    def when_stable(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` once everything appended so far is stable: now, or after a commit; never if that fails."""
+        if self.stable >= self.appended:
+            callback()
+        elif self._failed is None:
+            self._waiters.append((self.appended, callback))
+            self.flush()
 
     def take(self) -> Append:
         """Return what is to be sent now (called by the committer)."""
@@ -109,11 +126,8 @@ class Log:
         if answer is Appended.STORED:
             self.creates = False
             self.stable = append.first + len(append.facts)
-            ready = [waiter for target, waiter in self._waiters if target <= self.stable]
-            self._waiters = [entry for entry in self._waiters if entry[0] > self.stable]
-            for waiter in ready:
-                if not waiter.done():
-                    waiter.set_result(None)
+            while self._waiters and self._waiters[0][0] <= self.stable:
+                self._waiters.popleft()[1]()
         elif answer is Appended.EXISTS:
             self.fail(RunIdConflict(f"a run with the id {self.run!r} exists already"))
         else:
@@ -125,10 +139,10 @@ class Log:
             return
         self._failed = error
         self._pending.clear()
-        for _, waiter in self._waiters:
+        self._waiters.clear()
+        for waiter in self._barriers:
             if not waiter.done():
                 waiter.set_exception(error)
-        self._waiters.clear()
         if self.on_failure is not None:
             self.on_failure(error)
 

@@ -8,7 +8,7 @@ from typing import Any
 from awaitly.errors import KeyConflict, UnexpectedError
 from awaitly.execute.attempts import invoke
 from awaitly.execute.ending import raised, returned
-from awaitly.execute.hosts import Answer, PlainHost, Start, StepHost, unwrapped
+from awaitly.execute.hosts import Answer, PlainHost, Start, unwrapped
 from awaitly.execute.outcomes import Outcome, carried
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext
@@ -21,6 +21,8 @@ from awaitly.result import Err, Ok
 
 class LocalHost(PlainHost):
     """The body of a run that stores nothing."""
+
+    __slots__ = ("_calls", "_host", "_keyed", "_program", "_run")
 
     def __init__(self, clock: Clock, start: Start, host: ContextVar[Any], program: Program, run: str) -> None:
         super().__init__(clock, start)
@@ -72,11 +74,14 @@ class LocalHost(PlainHost):
         return await known[1]
 
 
-class _LocalStep(StepHost):
+class _LocalStep(PlainHost):
     """Inside a step's function; made for every call, so it computes its context only when asked."""
 
+    __slots__ = ("_binding", "_identity", "_run")
+
     def __init__(self, body: LocalHost, binding: StepBinding, identity: str) -> None:
-        PlainHost.__init__(self, body.clock, body._start)
+        self.clock = body.clock
+        self._start = body._start
         self._binding = binding
         self._identity = identity
         self._run = body._run

@@ -34,7 +34,7 @@ async def resolved_start(run: "Run", call: Call) -> bool:
         at=run.services.clock.time(), call=call.identity, step=call.binding.name, arguments=call.arguments,
         ending=outcome.ending, payload=payload, attempts=earlier.attempt,
     )  # fmt: skip
-    run.settled(call, fact, outcome)
+    run.performer.settled(call, fact, outcome)
     return False
 
 

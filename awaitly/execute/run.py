@@ -17,24 +17,20 @@ from awaitly.errors import (
     KeyConflict,
     Mismatch,
     RunSuspended,
-    UnexpectedError,
     UsageError,
 )
-from awaitly.execute.attempts import attempt
 from awaitly.execute.branch import Branch
 from awaitly.execute.calls import Call, Phase
 from awaitly.execute.children import child_binding
 from awaitly.execute.combine import Combine
 from awaitly.execute.delivery import Delivery, Target
-from awaitly.execute.hosts import StepHost
 from awaitly.execute.journal import Log
-from awaitly.execute.once import resolved_start
 from awaitly.execute.outcomes import Outcome, restored
+from awaitly.execute.perform import Performer
 from awaitly.execute.recorded import Recorded
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
 from awaitly.execute.timers import Timers
-from awaitly.model.context import StepContext
 from awaitly.model.facts import (
     CancelRequested,
     DeadlinePassed,
@@ -43,13 +39,10 @@ from awaitly.model.facts import (
     Fact,
     RunRetried,
     RunStarted,
-    StepCancelled,
     StepFinished,
-    StepStarted,
     TimeRead,
     TimerFired,
 )
-from awaitly.model.graph import Effect
 from awaitly.model.program import Program, StepBinding
 from awaitly.result import Err, Ok
 
@@ -80,6 +73,7 @@ class Run:
         self.delivery = Delivery(self, facts)
         self.timers = Timers(self)
         self.combine = Combine(self)
+        self.performer = Performer(self)
         self.stopped: AwaitlyError | None = None
         self.closing = False
         self.parking = False
@@ -90,7 +84,6 @@ class Run:
         self.blames: list[tuple[BaseException, int]] = []
         self._keyed: dict[str, Call] = {}
         self._open: dict[str, Call] = {}  # awaited, without an outcome
-        self._begun: set[Call] = set()
         self._idle: asyncio.Future[None] | None = None
         log.on_failure = self.stop
 
@@ -187,7 +180,10 @@ class Run:
 
     def record(self, target: Target, fact: Delivered, outcome: Outcome | None) -> None:
         """Give a delivered fact its place in the journal."""
-        lazy = isinstance(target, Call) and not target.binding.effect.guarded
+        lazy = False
+        if isinstance(target, Call):
+            lazy = not target.guarded
+            self._open.pop(target.identity, None)
         sequence = self.log.append(fact, urgent=not lazy)
         if outcome is not None and outcome.raised is not None:
             self.blames.append((outcome.raised, sequence))
@@ -239,7 +235,7 @@ class Run:
             return
         for call in list(self._open.values()):
             if call.phase is Phase.MADE:
-                self._begin(call)
+                self.performer.begin(call)
         self.timers.went_live()
         self.delivery.poke()
 
@@ -279,13 +275,16 @@ class Run:
             call.replayed = self.delivery.replaying
         self._open[call.identity] = call
         if call.phase is Phase.MADE and not self.delivery.replaying:
-            self._begin(call)
+            self.performer.begin(call)
         waiter = call.waiter()
         branch.waiting = True
         try:
             return await waiter
         except asyncio.CancelledError:
-            await self._withdraw(call, waiter)
+            if waiter in call.waiters:
+                call.waiters.remove(waiter)
+            if not call.waiters and call.phase is not Phase.ENDED and self.stopped is None:
+                await self.performer.withdraw(call)
             raise
         finally:
             branch.waiting = False
@@ -300,106 +299,10 @@ class Run:
             self.blames.append((outcome.raised, self.recorded.sequence(fact)))
         return outcome
 
-    def _begin(self, call: Call) -> None:
-        if self.parking:
-            return
-        call.phase = Phase.BEGUN
-        context = call.context
-        assert context is not None
-        context.run(self.services.host.set, self._step_host(call))
-        self._begun.add(call)
-        call.attempt = asyncio.get_running_loop().create_task(self._attempt(call), context=context)
-
-    async def _attempt(self, call: Call) -> None:
-        """Execute the call's function once everything that was delivered before it is stable."""
-        binding, clock = call.binding, self.services.clock
-        try:
-            if binding.effect.guarded and not await self._cleared(call):
-                return
-            call.running = True
-            begun = clock.time()
-            if self.services.observe is not None:
-                self.observe(StepStarted(at=begun, call=call.identity, step=binding.name))
-            outcome, payload = await attempt(binding, call.args, call.kwargs, clock)
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the body waiting for ever
-            self.stop(UnexpectedError.of(error, step=binding.name))
-            return
-        finally:
-            self._begun.discard(call)
-            if self.parking and not self._begun:
-                asyncio.get_running_loop().call_soon(self._parked)
-        now = clock.time()
-        finished = StepFinished(
-            at=now, call=call.identity, step=binding.name, arguments=call.arguments,
-            ending=outcome.ending, payload=payload, seconds=now - begun,
-        )  # fmt: skip
-        self.settled(call, finished, outcome)
-
-    def settled(self, call: Call, fact: StepFinished, outcome: Outcome) -> None:
-        """Let an outcome arrive, unless the call has ended by other means."""
-        if call.phase is not Phase.ENDED and self.stopped is None:
-            self._open.pop(call.identity, None)
-            self.delivery.arrive(call, fact, outcome)
-
-    async def _cleared(self, call: Call) -> bool:
-        """Wait until an effect may begin; False if it must not."""
-        try:
-            await self.log.barrier()
-            await self.services.lease.held()
-            if call.binding.effect is Effect.ONCE and not await resolved_start(self, call):
-                return False
-        except AwaitlyError as error:
-            self.stop(error)
-        return self.stopped is None and call.phase is not Phase.ENDED
-
-    async def _withdraw(self, call: Call, waiter: "asyncio.Future[Outcome]") -> None:
-        """The body has cancelled a call: an effect under way finishes first, everything else ends at once."""
-        if waiter in call.waiters:
-            call.waiters.remove(waiter)
-        if call.waiters or call.phase is Phase.ENDED or self.stopped is not None:
-            return
-        # A call made during the replay may have been under way when the run was interrupted: it counts as running.
-        under_way = call.binding.effect.guarded and (call.running or call.replayed)
-        if under_way and not self.recorded.was_cancelled(call.identity):
-            if call.stop is not None:
-                call.stop()
-            await self._finished(call)
-            return
-        call.phase = Phase.ENDED
+    def forget(self, call: Call) -> None:
+        """Forget a call that ended without an outcome: its key may be used again."""
         self._open.pop(call.identity, None)
         self._keyed.pop(call.identity, None)
-        if call.attempt is not None:
-            call.attempt.cancel()
-        self.delivery.withdraw(call)
-        now = self.services.clock.time()
-        self.witness(StepCancelled(at=now, call=call.identity, step=call.binding.name, arguments=call.arguments))
-
-    async def _finished(self, call: Call) -> None:
-        while call.phase is not Phase.ENDED:
-            try:
-                await call.waiter()
-            except asyncio.CancelledError:
-                continue
-
-    def _step_host(self, call: Call) -> StepHost:
-        services = self.services
-
-        def remaining() -> float | None:
-            limits = []
-            if self.deadline is not None:
-                limits.append(self.deadline - services.clock.time())
-            if call.binding.timeout is not None:
-                limits.append(begun + call.binding.timeout - services.clock.monotonic())
-            return min(limits, default=None)
-
-        def context() -> StepContext:
-            return StepContext(
-                run_id=self.id, step=call.binding.name, attempt=1, idempotency_key=f"{self.id}/{call.identity}",
-                fence=self.log.fence, time_left=remaining,
-            )  # fmt: skip
-
-        begun = services.clock.monotonic()
-        return StepHost(services.clock, services.start_run, context)
 
     def _waits_for(self) -> str:
         names = sorted(self._open)
@@ -422,9 +325,7 @@ class Run:
         for call in list(self._open.values()):
             call.abandon(suspended)
         self.timers.stop(suspended)
-        for call in list(self._begun):
-            if call.attempt is not None and not (call.running and call.binding.effect.guarded):
-                call.attempt.cancel()
+        self.performer.stop()
         # Tasks that wait for something else than awaitly are woken too, after the others had their turn.
         asyncio.get_running_loop().call_later(0, self._cancel_rest)
 
@@ -445,13 +346,11 @@ class Run:
     def park(self, error: AwaitlyError) -> None:
         """Stop as soon as what is under way has been recorded; begin nothing more."""
         self.parking = True
-        self._park_error = error
-        if not self._begun:
-            self._parked()
+        self.performer.when_idle(lambda: self._parked(error))
 
-    def _parked(self) -> None:
+    def _parked(self, error: AwaitlyError) -> None:
         if self.delivery.idle or self.stopped is not None:
             self.log.flush()
-            self.stop(self._park_error)
+            self.stop(error)
         else:
-            asyncio.get_running_loop().call_soon(self._parked)
+            asyncio.get_running_loop().call_soon(self._parked, error)
