@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Optional
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ConfigDict, create_model
 
-from awaitly.errors import CorruptCheckpoint, Unserialisable
-from awaitly.persist.codec import ArgumentsCodec, ErrorCodec, codec_for
+from awaitly.errors import CorruptCheckpoint, Unserialisable, UnstorableType
+from awaitly.persist.codec import ArgumentsCodec, Codec, ErrorCodec, codec_for
 from awaitly.result import Err, Ok, Result
 from tests.codec.sameness import same
 from tests.codec.shop import Color, Declined, Expired, LimitReached, Point, Rights, Size
@@ -127,11 +127,20 @@ CASES = TYPES.flatmap(lambda each: st.tuples(st.just(each[0]), each[1], each[1])
 EXAMPLES = settings(deadline=None, max_examples=150)
 
 
+def codec_of(annotation: Any) -> Codec[Any]:
+    try:
+        return codec_for(annotation, where="f returns")
+    except UnstorableType as error:
+        # Generated classes have few names, and a union of two with the same name is refused.
+        assume("same name" not in error.message)
+        raise
+
+
 @EXAMPLES
 @given(CASES)
 def test_a_value_comes_back_with_its_types(case: tuple[Any, Any, Any]) -> None:
     annotation, value, _ = case
-    codec = codec_for(annotation, where="f returns")
+    codec = codec_of(annotation)
 
     data, live = codec.roundtrip(value)
 
@@ -147,8 +156,8 @@ def test_calls_have_the_same_fingerprint_exactly_if_their_arguments_are_the_same
 
     def function(argument): ...  # type: ignore[no-untyped-def]
 
+    exact = codec_of(annotation)
     codec = ArgumentsCodec(signature(function), {"argument": annotation})
-    exact = codec_for(annotation, where="f returns")
     copied = exact.decode(exact.encode(value))
 
     assert codec.fingerprint((value,), {}) == codec.fingerprint((), {"argument": copied})
@@ -161,7 +170,7 @@ def test_calls_have_the_same_fingerprint_exactly_if_their_arguments_are_the_same
 @given(CASES, st.data())
 def test_bytes_that_were_changed_are_corrupt_or_another_value(case: tuple[Any, Any, Any], draw: st.DataObject) -> None:
     annotation, value, _ = case
-    codec = codec_for(annotation, where="f returns")
+    codec = codec_of(annotation)
     data = bytearray(codec.encode(value))
     for _ in range(draw.draw(st.integers(1, 3))):
         at = draw.draw(st.integers(0, len(data)))
@@ -180,7 +189,7 @@ def test_bytes_that_were_changed_are_corrupt_or_another_value(case: tuple[Any, A
 @EXAMPLES
 @given(CASES, ANYTHING)
 def test_a_value_of_another_type_is_stored_or_refused(case: tuple[Any, Any, Any], value: Any) -> None:
-    codec = codec_for(case[0], where="f returns")
+    codec = codec_of(case[0])
 
     try:
         data, live = codec.roundtrip(value)

@@ -92,6 +92,18 @@ def test_a_type_that_cannot_come_back_is_refused(annotation: Any, why: str) -> N
     assert caught.value.hint
 
 
+def test_a_union_of_two_classes_with_one_name_is_refused() -> None:
+    def declare() -> type[Any]:
+        @dataclass
+        class Twin:
+            pass
+
+        return Twin
+
+    with pytest.raises(UnstorableType, match="two of its classes have the same name and module"):
+        codec_for(declare() | declare(), where="charge returns")
+
+
 VALUES: list[tuple[Any, Any, str]] = [
     (str, Size.SMALL, "result: expected str, found tests.codec.shop.Size"),
     (str, "\ud800", "result: text in it is not valid Unicode"),
