@@ -2,7 +2,7 @@
 
 import ast
 
-from awaitly.compile.calls import SPAWNERS, followable, name_of_target
+from awaitly.compile.calls import behind, followable, name_of_target
 from awaitly.compile.flow import arguments_of, parameters_of
 from awaitly.compile.hidden import hidden, hidden_function, unknown_awaitable
 from awaitly.compile.implicit import ITERATING, methods
@@ -15,6 +15,7 @@ from awaitly.compile.targets import (
     Primitive,
     StepTarget,
     Target,
+    Unresolved,
     WorkflowTarget,
 )
 from awaitly.model.graph import (
@@ -38,6 +39,7 @@ Nodes = tuple[Node, ...]
 
 _GATHERS = {"gather": "gather", "settle": "settle", "asyncio.gather": "asyncio.gather"}
 _TASKS = {"asyncio.create_task", "asyncio.ensure_future", "asyncio.TaskGroup.create_task"}
+_AWAITING = {"asyncio.wait_for", "asyncio.shield", "asyncio.wait", "asyncio.as_completed"}
 _WAITS = {"sleep", "approval", "wait_for"}
 _MAPS = {"builtins.map", "builtins.filter"}
 _PARTIAL = "functools.partial"
@@ -54,6 +56,10 @@ class CallNodes:
 
     def expression(self, expression: ast.expr) -> Nodes:
         """Return the nodes of what evaluating ``expression`` calls."""
+        raise NotImplementedError
+
+    def assigned(self, value: ast.expr) -> Nodes:
+        """Return the nodes of a value given to a name: another name of a step stays resolvable."""
         raise NotImplementedError
 
     def inner(self, function: FunctionReading, node: FunctionNode) -> Nodes | None:
@@ -116,13 +122,12 @@ class CallNodes:
 
     def argument_nodes(self, call: Call, skip: ast.expr | None = None) -> Nodes:
         """Return the nodes of the arguments of a call, in order."""
-        spawning = any(name_of_target(target) in SPAWNERS for target in call.targets)
         found: list[Node] = []
         for value in _arguments(call.node):
             if value is skip:
                 continue
             found += self.expression(value)
-            if spawning:
+            if value in call.node.args[:1] and any(name_of_target(target) in _AWAITING for target in call.targets):
                 found += self._unknown(value)
         return tuple(found)
 
@@ -146,6 +151,11 @@ class CallNodes:
         if any(isinstance(target, FunctionTarget) and self._reading_of(target) for target in call.targets):
             return nodes
         reason = hidden(call, self.function)
+        for inner in map(behind, call.targets):
+            reading = self.reading.function_of(inner) if inner is not None else None
+            if reading is not None:
+                nodes += self._helper(call.label, reading, reading.node, call.position)
+                reason = f"its decorator may call {reading.fn.__qualname__} in any way"
         return (*nodes, self.opaque(call.node, reason)) if reason else nodes
 
     def _of_target(self, target: Target, call: Call, site: str | None = None) -> Nodes:
@@ -214,8 +224,8 @@ class CallNodes:
         function = _first(call.node)
         body = self.called_back(function, call) if function is not None else ()
         if not body and function is not None:
-            before = self.argument_nodes(call)
-            reason = self._unread_callback(function) if name == "each" else None
+            before = self.argument_nodes(call, skip=function) + (() if name == "each" else self.expression(function))
+            reason = self._unread_callback(function, call, name)
             return before, (self.opaque(call.node, reason),) if reason else ()
         before = self.argument_nodes(call, skip=function)
         if name == "each":
@@ -223,9 +233,11 @@ class CallNodes:
         text = ast.unparse(call.node)
         return before, (LoopNode(style="comprehension", text=text, body=body, position=call.position),)
 
-    def _unread_callback(self, function: ast.expr) -> str | None:
-        from_names = [target for target in self.function.resolve(function) if not isinstance(target, LocalFunction)]
-        return next((target.reason for target in from_names if hasattr(target, "reason")), None)
+    def _unread_callback(self, function: ast.expr, call: Call, name: str) -> str | None:
+        """Return why what is called back may run steps that were not seen; a ``map`` in a helper may be plain."""
+        reasons = [one.reason for one in self.function.resolve.callee(function) if isinstance(one, Unresolved)]
+        awaited = name == "each" or call.usage != "value" or self.function.prefix == ""
+        return reasons[0] if reasons and awaited else None
 
     def called_back(self, function: ast.expr, call: Call) -> Nodes:
         """Return the nodes of what ``call`` calls back: their identity is the place that iterates."""
@@ -263,6 +275,8 @@ class CallNodes:
         call = self.function.by_node.get(iterated)
         if call is not None and self.mapped(iterated):
             return self.argument_nodes(call, skip=_first(call.node))
+        if isinstance(iterated, ast.Tuple | ast.List | ast.Set):  # of steps: each round resolves to them
+            return tuple(node for item in iterated.elts for node in self.assigned(item))
         return self.entered(iterated, ITERATING) if asynchronous else self.expression(iterated)
 
     def entered(self, expression: ast.expr, names: tuple[str, ...]) -> Nodes:

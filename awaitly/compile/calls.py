@@ -1,7 +1,8 @@
 """The calls of one function: their labels, what becomes of their results, what is around them."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from inspect import getattr_static
 from itertools import pairwise
 from types import FunctionType
 
@@ -112,7 +113,7 @@ def _call(
     label: str,
     text: str,
     targets: Targets,
-    resolve: Callable[[ast.expr], Targets],
+    resolve: Resolver,
 ) -> Call:
     around = source.file.around(node, source.node)
     inner = next((above for above in around if isinstance(above, FunctionNode)), None)
@@ -148,7 +149,7 @@ def _repeats(above: ast.AST, path: list[ast.AST]) -> bool:
     return False
 
 
-def _usage(path: list[ast.AST], resolve: Callable[[ast.expr], Targets]) -> Usage:
+def _usage(path: list[ast.AST], resolve: Resolver) -> Usage:
     for child, above in pairwise(path):
         match above:
             case ast.Await():
@@ -179,6 +180,15 @@ def followable(fn: FunctionType) -> FunctionType:
     return fn
 
 
+def behind(target: Target) -> FunctionType | None:
+    """Return the function that a decorator put away in ``__wrapped__``, unless it is called just once."""
+    value = target.fn if isinstance(target, FunctionTarget) else target.value if isinstance(target, Native) else None
+    inner = getattr_static(value, "__wrapped__", None)
+    if type(inner) is not FunctionType or (isinstance(target, FunctionTarget) and followable(target.fn) is inner):
+        return None
+    return inner
+
+
 def mentions_steps(fn: FunctionType) -> bool:
     """Whether a function that is not read names a step or a workflow of its module or closure."""
     names = {name for code in _all_codes(fn) for name in code}
@@ -188,10 +198,7 @@ def mentions_steps(fn: FunctionType) -> bool:
             held.append(cell.cell_contents)
         except ValueError:
             continue
-    if any(isinstance(describe(value, ""), StepTarget | WorkflowTarget) for value in held):
-        return True
-    inner = vars(fn).get("__wrapped__")
-    return type(inner) is FunctionType and inner is not fn and mentions_steps(inner)
+    return any(isinstance(describe(value, ""), StepTarget | WorkflowTarget) for value in held)
 
 
 def _all_codes(fn: FunctionType) -> Iterator[tuple[str, ...]]:

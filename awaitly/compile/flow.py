@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from awaitly.compile.reading import Call, FunctionReading
-from awaitly.compile.resolve import Resolver
 from awaitly.compile.scope import Assigned, Looped, Managed, Parameter
 from awaitly.compile.targets import FunctionTarget, LocalFunction, Native, Primitive
 from awaitly.model.graph import Argument
@@ -51,15 +50,15 @@ def _sources(node: ast.AST, function: FunctionReading, seen: set[ast.AST]) -> It
             yield from _of_call(node, function, seen)
         case ast.Lambda():
             return
+        case ast.ListComp(elt=item) | ast.SetComp(elt=item) | ast.GeneratorExp(elt=item):
+            yield from _sources(item, function, seen)
         case _:
             for child in ast.iter_child_nodes(node):
                 yield from _sources(child, function, seen)
 
 
 def _of_name(name: ast.Name, function: FunctionReading, seen: set[ast.AST]) -> Iterator[str]:
-    resolver = function.resolve
-    assert isinstance(resolver, Resolver)
-    for binding in resolver.bindings(name) or ():
+    for binding in function.resolve.bindings(name) or ():
         match binding:
             case Parameter(node=node):
                 yield node.arg

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
-from awaitly.compile.calls import followable, name_of_target, read_function
+from awaitly.compile.calls import behind, followable, name_of_target, read_function
 from awaitly.compile.hidden import awaits_unknown, hidden
 from awaitly.compile.implicit import implicit_targets
 from awaitly.compile.reading import Call, FunctionReading, Reading
@@ -84,6 +84,8 @@ def _called(function: FunctionReading) -> Iterator[FunctionType]:
     for target in _mentioned(function):
         if isinstance(target, FunctionTarget):
             yield followable(target.fn)
+        if (inner := behind(target)) is not None:
+            yield inner
 
 
 def _mentioned(function: FunctionReading) -> Iterator[Target]:

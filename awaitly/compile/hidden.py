@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 from awaitly.compile.calls import mentions_steps
 from awaitly.compile.reading import Call, FunctionReading
-from awaitly.compile.resolve import Resolver
 from awaitly.compile.scope import Assigned, Looped, Managed, Parameter
-from awaitly.compile.targets import FunctionTarget, Instance, Native, Partial, Target, Unresolved
+from awaitly.compile.targets import FunctionTarget, Native, Partial, Target, Unresolved
 
 
 def hidden(call: Call, function: FunctionReading, *, entered: bool = False) -> str | None:
@@ -58,44 +57,57 @@ def unknown_awaitable(expression: ast.expr, function: FunctionReading) -> str | 
     return next(_unknown(expression, function, set()), None)
 
 
-def _unknown(expression: ast.AST, function: FunctionReading, seen: set[ast.AST]) -> Iterator[str]:
+def _unknown(expression: ast.expr, function: FunctionReading, seen: set[ast.AST]) -> Iterator[str]:
     if expression in seen:
         return
     seen.add(expression)
     match expression:
-        case ast.Call():
-            call = function.by_node.get(expression)
-            if call is None or (seen == {expression}):
-                return
-            for target in call.targets:
-                if not isinstance(target, Unresolved):
-                    continue
-                if isinstance(call.node.func, ast.Attribute):  # tasks.pop(): what is in tasks decides
-                    yield from _unknown(call.node.func.value, function, seen)
-                else:
-                    yield target.reason
+        case ast.Call() if len(seen) > 1:
+            yield from _unknown_result(expression, function, seen)
         case ast.Name():
             yield from _unknown_name(expression, function, seen)
-        case ast.Attribute() if not isinstance(expression.ctx, ast.Load):
-            return
         case ast.Attribute(value=value):
-            for target in function.resolve(expression):
-                if isinstance(target, Unresolved):
-                    yield target.reason
-            yield from _unknown(value, function, seen)
-        case ast.Lambda() | ast.Compare() | ast.JoinedStr() | ast.Await():
-            return  # not an awaitable, or one that is judged where it is awaited
+            reasons = [target.reason for target in function.resolve(expression) if isinstance(target, Unresolved)]
+            yield from reasons or _unknown(value, function, seen)
         case _:
-            for child in ast.iter_child_nodes(expression):
-                yield from _unknown(child, function, seen)
+            for part in _handed_on(expression):
+                yield from _unknown(part, function, seen)
+
+
+def _handed_on(expression: ast.expr) -> list[ast.expr]:
+    """Return the parts of an expression that may be, or may contain, the awaitable."""
+    match expression:
+        case ast.ListComp(elt=value) | ast.SetComp(elt=value) | ast.GeneratorExp(elt=value) | ast.DictComp(value=value):
+            return [value]
+        case ast.Starred(value=value) | ast.NamedExpr(value=value) | ast.Subscript(value=value):
+            return [value]
+        case ast.IfExp(body=body, orelse=orelse):
+            return [body, orelse]
+        case ast.BoolOp(values=parts) | ast.Dict(values=parts):
+            return parts
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
+            return parts
+        case ast.BinOp(left=left, right=right):
+            return [left, right]
+        case _:
+            return []
+
+
+def _unknown_result(node: ast.Call, function: FunctionReading, seen: set[ast.AST]) -> Iterator[str]:
+    call = function.by_node.get(node)
+    for target in call.targets if call else ():
+        if not isinstance(target, Unresolved):
+            continue
+        if isinstance(node.func, ast.Attribute):  # tasks.pop(): what is in tasks decides
+            yield from _unknown(node.func.value, function, seen)
+        else:
+            yield target.reason
 
 
 def _unknown_name(name: ast.Name, function: FunctionReading, seen: set[ast.AST]) -> Iterator[str]:
-    resolver = function.resolve
-    assert isinstance(resolver, Resolver)
-    bindings = resolver.bindings(name)
+    bindings = function.resolve.bindings(name)
     if bindings is None:
-        for target in resolver(name):
+        for target in function.resolve(name):
             if isinstance(target, Unresolved):
                 yield target.reason
             elif isinstance(target, Native) and not isinstance(target.value, type):
@@ -104,9 +116,7 @@ def _unknown_name(name: ast.Name, function: FunctionReading, seen: set[ast.AST])
     for binding in bindings:
         match binding:
             case Parameter():
-                known = all(isinstance(target, Instance) for target in resolver(name))
-                if not known or function.prefix:
-                    yield f"{name.id} is a parameter"
+                yield f"{name.id} is a parameter"
             case Assigned(value=inner) | Looped(over=inner) | Managed(manager=inner):
                 yield from _unknown(inner, function, seen)
             case _:

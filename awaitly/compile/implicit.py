@@ -1,34 +1,34 @@
 """Methods that syntax calls: ``async with``, ``async for`` and ``await`` on objects of known classes."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from inspect import getattr_static
 from types import FunctionType
 
 from awaitly.compile.objects import describe
 from awaitly.compile.reading import FunctionReading
+from awaitly.compile.resolve import Resolver
 from awaitly.compile.scope import Comprehension
-from awaitly.compile.targets import FunctionTarget, Instance, Native, Targets
+from awaitly.compile.targets import FunctionTarget, Instance, Native
 
 ENTERING = ("__aenter__", "__aexit__")
 ITERATING = ("__aiter__", "__anext__")
 AWAITING = ("__await__",)
 
 
-def methods(
-    expression: ast.expr, names: tuple[str, ...], resolve: Callable[[ast.expr], Targets]
-) -> list[FunctionTarget]:
+def methods(expression: ast.expr, names: tuple[str, ...], resolve: Resolver) -> list[FunctionTarget]:
     """Return the methods of these names that the class of ``expression`` defines in Python."""
-    found = []
+    found: list[FunctionTarget] = []
     for target in resolve(expression):
         cls = (
             target.cls if isinstance(target, Instance) else type(target.value) if isinstance(target, Native) else object
         )
-        for name in names:
-            method = getattr_static(cls, name, None)
-            if type(method) is FunctionType:
-                described = describe(method, f"{cls.__name__}.{name}")
-                found += [described] if isinstance(described, FunctionTarget) else []
+        defined = [method for name in names if type(method := getattr_static(cls, name, None)) is FunctionType]
+        if any("__isabstractmethod__" in vars(method) for method in defined):
+            return []  # AsyncIterator and the like: what runs is a subclass's
+        for method in defined:
+            described = describe(method, f"{cls.__name__}.{method.__name__}")
+            found += [described] if isinstance(described, FunctionTarget) else []
     return found
 
 

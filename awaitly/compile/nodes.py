@@ -73,9 +73,11 @@ class Builder(CallNodes):
                 return (*self._optional(exc), RaiseNode(text=text, position=self.at(statement)))
             case ast.Assign(targets=targets, value=value):
                 plain = all(isinstance(target, ast.Name) for target in targets)
-                return self._assigned(value, plain) + self._all(targets)
+                return (self.assigned(value) if plain else self.expression(value)) + self._all(targets)
             case ast.AnnAssign(target=target, value=value):
-                return self._assigned(value, isinstance(target, ast.Name)) if value else ()
+                if value is None:
+                    return ()
+                return self.assigned(value) if isinstance(target, ast.Name) else self.expression(value)
             case ast.AugAssign(target=target, value=value):
                 return self.expression(value) + self._all([target])
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -196,7 +198,7 @@ class Builder(CallNodes):
             case ast.Lambda() | ast.Name() | ast.Attribute():
                 return self._value(expression)
             case ast.NamedExpr(value=value):
-                return self._assigned(value, True)
+                return self.assigned(value)
             case ast.Dict(keys=keys, values=values):
                 pairs = zip(keys, values, strict=True)
                 return self._all(part for pair in pairs for part in pair if part is not None)
@@ -230,11 +232,9 @@ class Builder(CallNodes):
             return self.expression(expression.value)
         return ()
 
-    def _assigned(self, value: ast.expr, plain: bool) -> Nodes:
-        """Return the nodes of a value given to names: another name of a step stays resolvable."""
-        if plain and self._is_alias(value):
-            return ()
-        return self.expression(value)
+    def assigned(self, value: ast.expr) -> Nodes:
+        """Return the nodes of a value given to a name: another name of a step stays resolvable."""
+        return () if self._is_alias(value) else self.expression(value)
 
     def _is_alias(self, value: ast.expr) -> bool:
         match value:

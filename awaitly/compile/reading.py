@@ -4,11 +4,12 @@ The value that the graph, the rules, the error flow, and the sites are all made 
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
+from awaitly.compile.resolve import Resolver
 from awaitly.compile.source import SourceFile
 from awaitly.compile.targets import FunctionNode, StepTarget, Target, Targets, WorkflowTarget, opened_target
 from awaitly.declare.step import Step
@@ -63,7 +64,7 @@ class FunctionReading:
     prefix: str  # of its labels: "" for the workflow's function, "helper:" for a helper
     calls: tuple[Call, ...]  # all of them, nested functions included, in the order of their ends (evaluation order)
     by_node: Mapping[ast.AST, Call]
-    resolve: Callable[[ast.expr], Targets]  # what any expression in it stands for, e.g. the classes of a handler
+    resolve: Resolver  # resolve(expression): what any expression in it stands for, e.g. the classes of a handler
 
     @property
     def name(self) -> str:
@@ -99,5 +100,5 @@ class Reading:
         return self.functions[0]
 
     def function_of(self, fn: FunctionType) -> FunctionReading | None:
-        """Return the reading of a helper, if it was followed."""
+        """Return the reading of a helper that contains steps."""
         return next((function for function in self.functions if function.code is fn.__code__), None)

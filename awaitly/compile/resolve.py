@@ -40,9 +40,8 @@ from awaitly.compile.targets import (
 from awaitly.declare.workflow import RunHandle
 
 _COROUTINE: type = CoroutineType
-_VAGUE = (object, Callable, Awaitable, Coroutine)  # annotations that leave open what is run
+_VAGUE = (object, Any, Callable, Awaitable, Coroutine)  # annotations that leave open what is run
 _ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
-_ANY = (Any, object)
 _DISPLAYS: Mapping[type[ast.AST], type] = {
     ast.JoinedStr: str,
     ast.List: list,

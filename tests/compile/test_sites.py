@@ -1,6 +1,6 @@
 """Every call of a running body finds the label that the compiler gave its place."""
 
-# ruff: noqa: B008, E501, E702, E731, C417, C416, E502, PERF401 - odd code is what is tested
+# ruff: noqa: B008, E702, E731 - odd code is what is tested
 # fmt: off
 import asyncio
 import contextlib
