@@ -150,3 +150,21 @@ OldJson = dict[str, "OldJson"] | list["OldJson"] | int
 @dataclass
 class Document:
     body: OldJson
+
+
+class Nothing(BaseModel):
+    pass
+
+
+@dataclass
+class Marker:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    pass
+
+
+class Gone(Failure):
+    pass

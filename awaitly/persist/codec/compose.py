@@ -45,7 +45,7 @@ def writer(
     lines = ["def write(value):", "    if type(value) is not cls: return general(value)"]
     if not slots:
         lines += ["    held = value.__dict__", f"    if len(held) != {len(fields)}: return general(value)"]
-    lines += ["    at = ''", "    try:"]
+    lines += ["    at = ''", "    try:", "        pass"]
     for index, field in enumerate(fields):
         found = f"value.{field.name}" if slots else f"held[{field.name!r}]"
         lines += [f"        at = {field.name!r}", *_step(index, found, field.node.guard)]
@@ -106,7 +106,7 @@ def reader(
             "        fields = tree.get('#set')",
             f"        if type(fields) is not list or len(tree) != {len(fields) + 1}: return general(tree)",
         ]
-    lines += ["    at = ''", "    try:"]
+    lines += ["    at = ''", "    try:", "        pass"]
     for index, field in enumerate(fields):
         lines += [f"        at = {field.name!r}", *_step(index, f"tree[{field.name!r}]", field.node.unguard)]
         names[f"f{index}"] = field.node.from_tree
