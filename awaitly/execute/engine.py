@@ -335,7 +335,7 @@ class Engine:
             active = self.active.get(run_id)
             if active is not None:
                 try:
-                    return await asyncio.shield(active.task)
+                    return await _waited(active.task)
                 except LeaseLost:
                     continue
             record = await self.store.find(run_id)
@@ -448,6 +448,24 @@ class Child:
     async def cancel(self, reason: str = "") -> None:
         """Ask for its cancellation."""
         await self._engine.cancel(self.id, reason)
+
+
+async def _waited(task: "asyncio.Task[Outcome]") -> Outcome:
+    """Return a task's result; whoever is cancelled meanwhile leaves the task alone."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(_: object) -> None:
+        if not done.done():
+            done.set_result(None)
+
+    task.add_done_callback(wake)
+    try:
+        await done
+    finally:
+        task.remove_done_callback(wake)
+    if task.cancelled():
+        raise RunStopped("the runtime was shut down before the run had ended", hint="it continues where it is resumed")
+    return task.result()
 
 
 def _same_run(run_id: str, there: RunStarted, asked: RunStarted) -> None:

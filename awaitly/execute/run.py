@@ -84,7 +84,7 @@ class Run:
         self.blames: list[tuple[BaseException, int]] = []
         self._keyed: dict[str, Call] = {}
         self._open: dict[str, Call] = {}  # awaited, without an outcome
-        self._idle: asyncio.Future[None] | None = None
+        self._empty: asyncio.Future[None] | None = None  # set when the body has ended, and when every branch has
         log.on_failure = self.stop
 
     # What branches ask for.
@@ -256,8 +256,9 @@ class Run:
         self.tasks -= 1
         self.branches.discard(branch)
         self.delivery.activity += 1
-        if self._idle is not None and not self.branches and not self._idle.done():
-            self._idle.set_result(None)
+        ended = not self.branches or branch.parent is None
+        if ended and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
 
     # Calls.
 
@@ -333,15 +334,17 @@ class Run:
         if self.body is not None and not self.body.done():
             self.body.cancel()
 
-    async def end_branches(self) -> None:
-        """Cancel what the body left running and wait for it: effects under way finish first."""
-        self.closing = True
+    async def until_ended(self) -> None:
+        """Wait for the body; then cancel the branches that it left running and wait for them too."""
         while self.branches:
-            self._idle = asyncio.get_running_loop().create_future()
-            for branch in self.branches:
-                if branch.task is not None:
-                    branch.task.cancel()
-            await self._idle
+            self._empty = asyncio.get_running_loop().create_future()
+            if self.body is not None and self.body.done():
+                self.closing = True
+                for branch in self.branches:
+                    if branch.task is not None:
+                        branch.task.cancel()
+            await self._empty
+        self.closing = True
 
     def park(self, error: AwaitlyError) -> None:
         """Stop as soon as what is under way has been recorded; begin nothing more."""

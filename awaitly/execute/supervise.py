@@ -32,8 +32,7 @@ async def supervise(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
     if not run.delivery.replaying:
         run.went_live()
 
-    await _until_done(run.body)
-    await run.end_branches()
+    await run.until_ended()
     if run.stopped is None and run.delivery.replaying:
         run.mismatched(run.recorded.facts[run.delivery.position])
     run.timers.ended()
@@ -59,11 +58,6 @@ async def _finish(run: Run, body: "asyncio.Task[Any]") -> Outcome:
     run.observe(fact)
     await run.log.barrier()
     return outcome
-
-
-async def _until_done(task: "asyncio.Task[Any]") -> None:
-    while not task.done():
-        await asyncio.wait([task])
 
 
 def _error(task: "asyncio.Task[Any]") -> BaseException | None:
