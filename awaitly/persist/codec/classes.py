@@ -101,7 +101,8 @@ def _dataclass(making: Making, cls: Any, annotation: Any) -> Node:
         Field(each.name, making.within(f"{cls.__name__}.{each.name}", annotated[each.name]), _default(each))
         for each in dataclasses.fields(cls)
     )
-    records.fill_record(node, cls, fields, slots=any(_is_slot(cls, each.name) for each in fields))
+    slots = cls.__dictoffset__ == 0 or any(_is_slot(cls, each.name) for each in fields)
+    records.fill_record(node, cls, fields, slots=slots)
     return node
 
 
