@@ -34,7 +34,7 @@ def same(left: Any, right: Any, *, ordered: bool = True) -> bool:
         )
     if isinstance(left, Mapping) and not isinstance(left, Counter):
         if not ordered:
-            return alike(set(left), set(right)) and all(alike(each, right[key]) for key, each in left.items())
+            return len(left) == len(right) and all(any(alike(a, b) for b in right.items()) for a in left.items())
         return alike([*left.items()], [*right.items()])
     if isinstance(left, list | tuple | deque):
         return len(left) == len(right) and all(alike(a, b) for a, b in zip(left, right, strict=True))
