@@ -52,7 +52,6 @@ class Place:
     handling: Escapes = NOTHING  # what a bare `raise` raises again
     caught: tuple[tuple[str, Escapes], ...] = ()  # by the name after `as`
     groups: frozenset[str] = frozenset()  # names of the task groups around
-    following: frozenset[str] = frozenset()  # names that are being looked into
     returns: bool = False  # whether `return Err(...)` fails here
 
 
@@ -63,6 +62,8 @@ class ErrorFlow:
         self.reading = reading
         self.complete = True
         self._known: dict[ast.AST, Escapes] = {}
+        self._pending: dict[ast.expr, Escapes] = {}
+        self._held: dict[ast.AST, Holding] = {}
         self._others: dict[FunctionType, FunctionReading | None] = {}
 
     def leaving(self) -> Escapes:
@@ -73,15 +74,21 @@ class ErrorFlow:
 
     def block(self, function: FunctionReading, owner: FunctionNode, statements: Sequence[ast.stmt]) -> Escapes:
         """Return what can leave some statements of ``owner``, a function inside ``function`` or itself."""
-        return self._block(statements, Place(function, holding(owner)))
+        return self._block(statements, Place(function, self.holding(owner)))
 
     def _body(self, function: FunctionReading, node: FunctionNode, *, returns: bool = False) -> Escapes:
         if node not in self._known:
             self._known[node] = NOTHING  # what a recursive call adds, the outer one has already
-            place = Place(function, holding(node), returns=returns)
+            place = Place(function, self.holding(node), returns=returns)
             inside = self._block(node.body, place) if isinstance(node.body, list) else self._in(node.body, place)
             self._known[node] = inside
         return self._known[node]
+
+    def holding(self, node: FunctionNode) -> Holding:
+        """Return what the names of a function hold."""
+        if node not in self._held:
+            self._held[node] = holding(node)
+        return self._held[node]
 
     def _block(self, statements: Sequence[ast.stmt], place: Place) -> Escapes:
         return NOTHING.union(*(self._statement(statement, place) for statement in statements))
@@ -117,29 +124,25 @@ class ErrorFlow:
             case ast.Lambda():
                 return NOTHING
             case ast.Await(value=value):
-                return NOTHING if when == "pending" else self._in(value, place) | self._held(value, place)
+                return NOTHING if when == "pending" else self._in(value, place) | self._names(value, place)
             case ast.NamedExpr(value=value) if when == "all" and place.held.later(node):
                 return self._in(value, place, "awaited")
-            case ast.Name(id=name) if when == "pending":
-                return self._under(name, place)
             case ast.Call():
                 return self._call(node, place, when)
             case _:
                 return self._children(node, place, when)
 
-    def _held(self, value: ast.expr, place: Place) -> Escapes:
+    def _names(self, value: ast.expr, place: Place) -> Escapes:
         """Return what the names in an awaited expression hold, unless failures are kept from leaving it."""
         if isinstance(value, ast.Call) and self._quiet(place.function.by_node.get(value)):
             return NOTHING
-        names = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
-        return NOTHING.union(*(self._under(name, place) for name in names))
-
-    def _under(self, name: str, place: Place) -> Escapes:
-        if name in place.following:
-            return NOTHING
-        inner = replace(place, following=place.following | {name})
-        values = place.held.values.get(name, ())
-        return NOTHING.union(*(self._in(value, inner, "pending") for value in values))
+        held, found = place.held, NOTHING
+        for name in held.reached(value):
+            for given in held.values.get(name, ()):
+                if given not in self._pending:
+                    self._pending[given] = self._in(given, place, "pending")
+                found |= self._pending[given]
+        return found
 
     def _try(self, node: ast.Try | ast.TryStar, place: Place) -> Escapes:
         star = isinstance(node, ast.TryStar)

@@ -20,6 +20,17 @@ class Holding:
         names = [name for name, _ in _given(node)]
         return bool(names) and all(name in self.awaited for name in names)
 
+    def reached(self, awaited: ast.expr) -> set[str]:
+        """Return the names whose coroutines are awaited with an expression: its own, and those they were made of."""
+        found = _loaded(awaited)
+        pending = list(found)
+        while pending:
+            for value in self.values.get(pending.pop(), ()):
+                fresh = {name for name in _passed_on(value) if name not in found}
+                found |= fresh
+                pending += fresh
+        return found
+
 
 def holding(function: ast.AST) -> Holding:
     """Read what the names of a function hold; nested functions have names of their own."""
@@ -74,6 +85,15 @@ def _stored(target: ast.expr) -> Iterator[str]:
         case ast.Tuple(elts=elements) | ast.List(elts=elements):
             for element in elements:
                 yield from _stored(element)
+
+
+def _passed_on(node: ast.AST) -> Iterator[str]:
+    """Yield the names that an expression uses without awaiting them."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    if not isinstance(node, ast.Await | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _passed_on(child)
 
 
 def _loaded(node: ast.AST) -> set[str]:

@@ -20,7 +20,6 @@ from awaitly.errors import UsageError
 from awaitly.model.names import nearest
 
 KeyFunction: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], str]
-Getter: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _ACCESS = re.compile(r"\.(?P<attribute>[^\W\d]\w*)|\[(?P<index>[^\[\]]+)\]")
@@ -220,22 +219,22 @@ def _part(template: KeyTemplate, index: int, signature: Signature, owner: str) -
     piece = template.pieces[index]
     if isinstance(piece, str):
         return piece
-    field = piece
     following = template.pieces[index + 1 : index + 3]
     stop = following[0][0] if len(following) == 2 and isinstance(following[0], str) else None
-    find = _argument(field.parameter, signature, owner)
-    read = _reader(field.path)
-    write = _writer(field)
+    position, otherwise = _argument(piece.parameter, signature, owner)
+    read = _reader(piece.path)
+    write = _writer(piece)
+    as_is = piece.conversion is None and not piece.spec
 
     def part(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        argument = find(args, kwargs)
+        argument = args[position] if position < len(args) else otherwise(kwargs)
         try:
             value = read(argument)
-            text = write(value)
+            text: str = value if as_is and type(value) is str else write(value)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise _invalid(template, owner, f"cannot be made: {{{field.text}}} raised {error!r}") from error
+            raise _invalid(template, owner, f"cannot be made: {{{piece.text}}} raised {error!r}") from error
         if value is None:
-            raise _invalid(template, owner, f"cannot be made: {{{field.text}}} is None")
+            raise _invalid(template, owner, f"cannot be made: {{{piece.text}}} is None")
         if stop is not None and (stop in text or "%" in text):
             return text.replace("%", "%25").replace(stop, _encoded(stop))
         return text
@@ -248,21 +247,20 @@ def _encoded(character: str) -> str:
     return quoted if quoted != character else f"%{ord(character):02X}"
 
 
-def _argument(name: str, signature: Signature, owner: str) -> Getter:
+def _argument(name: str, signature: Signature, owner: str) -> tuple[int, Callable[[dict[str, Any]], Any]]:
+    """Return the position of a parameter, and what finds its value where the call gives none at that position."""
     parameter = signature.parameters[name]
     default = parameter.default
     by_position = parameter.kind is not Parameter.KEYWORD_ONLY
     position = list(signature.parameters).index(name) if by_position else sys.maxsize
 
-    def argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if position < len(args):
-            return args[position]
+    def otherwise(kwargs: dict[str, Any]) -> Any:
         value = kwargs.get(name, default)
         if value is Parameter.empty:
             raise TypeError(f"{owner}() is missing the argument {name!r}")
         return value
 
-    return argument
+    return position, otherwise
 
 
 def _reader(path: tuple[Access, ...]) -> Callable[[Any], Any]:
@@ -286,9 +284,9 @@ def _itself(value: Any) -> Any:
 def _writer(field: KeyField) -> Callable[[Any], str]:
     convert = _CONVERSIONS.get(field.conversion or "")
     spec = field.spec
-    if convert is not None:
-        return (lambda value: format(convert(value), spec)) if spec else convert
-    return lambda value: value if type(value) is str and not spec else format(value, spec)
+    if convert is None:
+        return lambda value: format(value, spec)
+    return (lambda value: format(convert(value), spec)) if spec else convert
 
 
 def _invalid(template: KeyTemplate, owner: str, what: str) -> UsageError:

@@ -4,7 +4,6 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import get_origin
 
-from awaitly.compile.holding import holding
 from awaitly.compile.reading import Call, FunctionReading
 from awaitly.compile.rules.rule import Finding, Rule, Subject, is_instance, runs_steps, target_name, under
 from awaitly.compile.signatures import typed_signature
@@ -144,11 +143,11 @@ def _sets(subject: Subject, function: FunctionReading) -> Iterator[Finding]:
                 over = loop.generators[0].iter
                 matters = any(loop in call.loops or _inside(call.node, loop) for call in feeding)
             case ast.Call(args=[over, *_]) | ast.Call(args=[_, over, *_]) if function.by_node.get(loop) in feeding:
-                over = next((argument for argument in loop.args if _is_set(function, argument)), over)
+                over = next((argument for argument in loop.args if _is_set(subject, function, argument)), over)
                 matters = _joins(function.by_node[loop])
             case _:
                 continue
-        if matters and _is_set(function, over):
+        if matters and _is_set(subject, function, over):
             text = ast.unparse(over)
             yield Finding(
                 function.position(over),
@@ -165,14 +164,14 @@ def _inside(outer: ast.AST, inner: ast.AST) -> bool:
     return any(node is inner for node in ast.walk(outer))
 
 
-def _is_set(function: FunctionReading, expression: ast.expr) -> bool:
+def _is_set(subject: Subject, function: FunctionReading, expression: ast.expr) -> bool:
     if isinstance(expression, ast.Starred):
-        return _is_set(function, expression.value)
+        return _is_set(subject, function, expression.value)
     if isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and len(expression.args) == 1:
         wrapped = expression.func.id in ("list", "tuple", "enumerate", "reversed", "iter")
-        return wrapped and _is_set(function, expression.args[0])
+        return wrapped and _is_set(subject, function, expression.args[0])
     if isinstance(expression, ast.Name):
-        given = holding(function.node).values.get(expression.id, ())
+        given = subject.flow.holding(function.node).values.get(expression.id, ())
         if any(_gives_set(function, value) for value in given):
             return True
     return _gives_set(function, expression) or is_instance(function, expression, (set, frozenset))
