@@ -22,6 +22,7 @@ from awaitly.model.facts import (
     Fact,
     RaceWon,
     RunFinished,
+    RunRetried,
     RunStarted,
     StepCancelled,
     StepFinished,
@@ -141,6 +142,7 @@ EVERY_FACT: tuple[Fact, ...] = (
     RaceWon(at=5.0, call="0/5", winner=1),
     CancelRequested(at=6.0, reason="no longer wanted"),
     DeadlinePassed(at=7.0),
+    RunRetried(at=7.5, deadline=1700000200.2),
     RunFinished(at=8.0, ending=Ending.CANCELLED, payload=b"x", blame=2),
 )
 

@@ -128,9 +128,9 @@ class Adapted:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
+    def execute(self, sql: str, parameters: Any = (), /) -> Rows:
         try:
-            rows = self._connection.execute(self._spelling(sql), tuple(parameters)).fetchall()
+            rows = self._connection.execute(self._spelling(sql), parameters).fetchall()
         except apsw.Error as error:
             kind = sqlite3.IntegrityError if isinstance(error, apsw.ConstraintError) else sqlite3.OperationalError
             raised = kind(str(error))

@@ -110,7 +110,7 @@ def test_two_processes_append_thousands_of_facts_without_loss(tmp_path: Path, ru
 def test_many_processes_make_one_store(tmp_path: Path, run) -> None:
     path = tmp_path / "runs.db"
     for process in [start(OPEN, path, f"run{number}") for number in range(6)]:
-        output(process)
+        output(process)  # they open it all at once, and see it in every state between
 
     async def story() -> None:
         store = SqliteStore(path)

@@ -31,8 +31,8 @@ SELECT
 FROM runs
 """
 _PAGE = """
-WHERE (?1 IS NULL OR workflow = ?1) AND (?2 IS NULL OR status = ?2)
-AND (?3 IS NULL OR n < (SELECT n FROM runs WHERE id = ?3)) ORDER BY n DESC LIMIT ?4
+WHERE (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+AND (:before IS NULL OR n < (SELECT n FROM runs WHERE id = :before)) ORDER BY n DESC LIMIT :limit
 """
 _CANCEL = """
 UPDATE runs SET cancel_requested = coalesce(cancel_requested, ?) WHERE id = ? AND ended IS NULL
@@ -45,8 +45,8 @@ _REOPEN = """
 UPDATE runs SET
     status = iif(ended IS NULL, status, 'running'),
     cancel_requested = iif(ended IS NULL, cancel_requested, NULL),
-    ended = NULL, claims = 0, claimed_seq = ?2 - 1
-WHERE id = ?1 AND fence = ?3
+    ended = NULL, claims = 0, claimed_seq = ? - 1
+WHERE id = ? AND fence = ?
 """
 _CUT = "DELETE FROM facts WHERE run = (SELECT n FROM runs WHERE id = ?) AND seq >= ?"
 
@@ -83,7 +83,7 @@ def _rows(connection: Connection, run: str, after: int) -> list[Any]:
 def truncate(connection: Connection, run: str, fence: int, first: int) -> bool:
     """Remove the facts from ``first`` on and open an ended run again."""
     with transaction(connection):
-        if not connection.execute(_REOPEN, (run, first, fence)).rowcount:
+        if not connection.execute(_REOPEN, (first, run, fence)).rowcount:
             return False
         connection.execute(_CUT, (run, first))
         return True
@@ -109,7 +109,7 @@ def page(
     connection: Connection, workflow: str | None, status: Status | None, limit: int, before: str | None
 ) -> Sequence[RunRecord]:
     """Return records, newest first."""
-    wanted = (workflow, status.value if status else None, before, limit)
+    wanted = {"workflow": workflow, "status": status.value if status else None, "before": before, "limit": limit}
     return [record(row) for row in connection.execute(RECORD + _PAGE, wanted).fetchall()]
 
 

@@ -27,7 +27,7 @@ class Connection(Protocol):
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
 
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = (), /) -> Cursor:
         """Run one statement."""
 
     def set_trace_callback(self, trace_callback: Callable[[str], object] | None, /) -> None:
@@ -56,6 +56,17 @@ def transaction(connection: Connection) -> Iterator[None]:
         if connection.in_transaction:  # some errors, such as a full disk, have undone it already
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Let several queries see one state of the file, without the write lock."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def pragma(connection: Connection, name: str) -> Any:

@@ -25,13 +25,13 @@ WHERE id = ?
 """
 _HELD = "SELECT runs.id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
 _BUSY_OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
-_OF_WORKFLOWS = "ended IS NULL AND workflow IN (SELECT value FROM json_each(?1))"
+_OF_WORKFLOWS = "ended IS NULL AND workflow IN (SELECT value FROM json_each(:workflows))"
 _WAITING = f"""
 WHERE n IN (
     SELECT n FROM runs WHERE owner IS NULL AND {_OF_WORKFLOWS}
     UNION ALL
-    SELECT n FROM runs WHERE owner IN (SELECT value FROM json_each(?2)) AND {_OF_WORKFLOWS}
-) ORDER BY n LIMIT ?3
+    SELECT n FROM runs WHERE owner IN (SELECT value FROM json_each(:dead)) AND {_OF_WORKFLOWS}
+) ORDER BY n LIMIT :limit
 """
 
 
@@ -83,9 +83,11 @@ def lost(connection: Connection, fences: Mapping[str, int]) -> Sequence[str]:
 
 def claimable(connection: Connection, lapses: Lapses, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
     """Return unfinished runs that nobody alive owns, oldest first."""
+    # In this order, as owners are known before they have runs: one that comes in between is not taken for dead.
+    busy = {owner for (owner,) in connection.execute(_BUSY_OWNERS).fetchall()}
     alive = {owner.id for owner, beats, ttl in _owners(connection) if _lives(lapses, owner, beats, ttl)}
-    owners = {owner for (owner,) in connection.execute(_BUSY_OWNERS).fetchall()}
-    wanted = (json.dumps(list(workflows)), json.dumps(sorted(owners - alive)), limit)
+    dead = json.dumps(sorted(busy - alive))
+    wanted = {"workflows": json.dumps(list(workflows)), "dead": dead, "limit": limit}
     return [record(row) for row in connection.execute(RECORD + _WAITING, wanted).fetchall()]
 
 

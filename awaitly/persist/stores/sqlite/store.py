@@ -13,12 +13,13 @@ from awaitly.model.state import RunRecord, Status
 from awaitly.persist.owners import Lapses
 from awaitly.persist.ports import Append, Appended, Claim, Owner
 from awaitly.persist.stores.sqlite import appends, catalog, leases, schema
-from awaitly.persist.stores.sqlite.connections import Connection, connect, pragma
+from awaitly.persist.stores.sqlite.connections import Connection, connect, pragma, snapshot
 from awaitly.persist.stores.sqlite.failures import translated
 from awaitly.persist.stores.sqlite.lanes import Lane
 
 T = TypeVar("T")
 
+_OLDEST = (3, 33)  # the first one with UPDATE ... FROM
 _FULL = 2  # what PRAGMA synchronous answers
 # Commits into a log that has its full length already are nearly twice as fast as those that make it longer: so it is
 # kept short. Checkpoints of this size take a few milliseconds, once in several hundred commits.
@@ -204,12 +205,22 @@ class SqliteStore:
                 code="store-unavailable",
             )
 
+    def _refuse_old_library(self, connection: Connection) -> None:
+        (version,) = connection.execute("SELECT sqlite_version()").fetchone()
+        if tuple(map(int, version.split("."))) < _OLDEST:
+            raise StoreError(
+                f"{self.name} needs SQLite {'.'.join(map(str, _OLDEST))} or later; this Python has {version}",
+                hint="use a Python that was built with a newer SQLite",
+                code="store-unavailable",
+            )
+
     def _prepare(self, connection: Connection) -> None:
         """Set the writer up; nothing is written before the file is known to be ours or empty."""
-        schema.check(connection, self.name)
+        self._refuse_old_library(connection)
+        with snapshot(connection):
+            schema.check(connection, self.name)
         journal = pragma(connection, "journal_mode = WAL")
-        pragma_level = "NORMAL" if self._relaxed else "FULL"
-        connection.execute(f"PRAGMA synchronous = {pragma_level}")
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if self._relaxed else 'FULL'}")
         level = pragma(connection, "synchronous")
         if not self._relaxed and (journal != "wal" or level < _FULL):
             raise StoreError(
