@@ -2,19 +2,20 @@
 
 import ast
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from awaitly.compile.escapes import Escape, catcher, covers, declared_by, handler_catcher, is_expected
-from awaitly.compile.reading import Call, FunctionReading
-from awaitly.compile.rules.rule import Finding, Rule, Subject, calls_in, runs_steps, target_name
-from awaitly.compile.targets import FunctionNode, Primitive, StepTarget, WorkflowTarget
+from awaitly.compile.escapes import Escape, covers, declared_by, is_expected
+from awaitly.compile.reading import Call
+from awaitly.compile.rules.catching import Guarded, guarded_blocks
+from awaitly.compile.rules.rule import Finding, Rule, Subject, calls_in, target_name
+from awaitly.compile.targets import Primitive, StepTarget, WorkflowTarget
 from awaitly.errors import AwaitlyError, Failure
-from awaitly.model.graph import Position, Severity
+from awaitly.model.graph import Severity
 
 # Catching these is never about what a step declares.
 _ALLOWED = (Failure, AwaitlyError, asyncio.CancelledError, BaseExceptionGroup)
 _HARMLESS = {"builtins.print", "builtins.len", "builtins.str", "builtins.repr", "builtins.isinstance"}
-_LOOKUPS = (LookupError, TypeError)
+_PARTIAL = (ast.Subscript, ast.BinOp, ast.Attribute)  # what may raise without being called
 
 
 def undeclared_failure(subject: Subject) -> Iterator[Finding]:
@@ -55,46 +56,50 @@ def _in_order(escapes: frozenset[Escape]) -> list[Escape]:
 
 
 def undeclared_catch(subject: Subject) -> Iterator[Finding]:
-    """An except clause for an exception that no step around which it stands declares: it never arrives."""
-    for function, node, steps in _tries(subject):
-        escapes = subject.flow.block(function, _owner(function, node), node.body)
-        for handler in node.handlers:
-            caught = handler_catcher(function, handler)
-            if not caught.known or any(caught.may_catch(escape) for escape in escapes if not escape.grouped):
+    """A class that is caught and that no step in the block declares: it never arrives."""
+    for block in guarded_blocks(subject):
+        escapes = [escape for escape in block.escapes(subject) if not escape.grouped]
+        for clause in block.clauses:
+            if not clause.catches.known or any(clause.catches.may_catch(escape) for escape in escapes):
                 continue
-            for cls in caught.classes:
-                if not _may_be_foreign(function, node, steps, cls):
-                    names = ", ".join(dict.fromkeys(call.text for call in steps))
+            for cls in clause.catches.classes:
+                if not _may_be_foreign(block, cls):
+                    names = ", ".join(dict.fromkeys(call.text for call in block.steps))
                     yield Finding(
-                        function.position(handler.type or handler),
+                        clause.position,
                         f"{cls.__name__} is caught around {names}, which does not declare it: "
                         "it arrives as UnexpectedError",
                         f"declare it in the step: @step(errors={cls.__name__}), or catch UnexpectedError",
                     )
 
 
-def _may_be_foreign(function: FunctionReading, node: ast.Try | ast.TryStar, steps: list[Call], cls: type) -> bool:
+def _may_be_foreign(block: Guarded, cls: type) -> bool:
     """Whether something else in the block may raise the class, or it is one that everybody may catch."""
     if issubclass(cls, _ALLOWED) or not issubclass(cls, Exception) or cls is Exception:
         return True
-    if any(isinstance(target, WorkflowTarget) or not call.steps for call in steps for target in call.targets):
+    if any(call.workflows or not (call.steps or isinstance(call.target, Primitive)) for call in block.steps):
         return True
-    inside = [inner for statement in node.body for inner in ast.walk(statement)]
+    inside = [inner for statement in block.body for inner in ast.walk(statement)]
     if any(isinstance(inner, ast.Raise) for inner in inside):
         return True
-    within = {argument for call in steps for part in _given(call) for argument in ast.walk(part)}
-    for call in calls_in(function, *node.body):
-        if call in steps or any(target_name(target) in _HARMLESS for target in call.targets):
-            continue
-        if any(isinstance(t, Primitive) and t.name != "timeout" for t in call.targets):
-            continue
-        if any(target_name(t).startswith("asyncio.") for t in call.targets) and not issubclass(cls, TimeoutError):
-            continue
+    within = {node for call in block.steps for part in _given(call) for node in ast.walk(part)}
+    for call in calls_in(block.function, *block.body):
         # A step's arguments are seldom what a class of a library is caught for.
-        if call.node not in within or cls.__module__ == "builtins":
+        foreign = call.node not in within or cls.__module__ == "builtins"
+        if foreign and call not in block.steps and not _is_harmless(call, cls):
             return True
-    partial = (ast.Subscript, ast.BinOp, ast.Attribute)
-    return cls.__module__ == "builtins" and any(isinstance(inner, partial) for inner in inside)
+    return cls.__module__ == "builtins" and any(isinstance(inner, _PARTIAL) for inner in inside)
+
+
+def _is_harmless(call: Call, cls: type) -> bool:
+    """Whether a call raises nothing of its own that a class could be meant for."""
+    for target in call.targets:
+        name = target.name if isinstance(target, Primitive) else target_name(target)
+        if isinstance(target, Primitive):
+            return name != "timeout" or not issubclass(cls, TimeoutError)
+        if name in _HARMLESS or (name.startswith("asyncio.") and not issubclass(cls, TimeoutError)):
+            return True
+    return False
 
 
 def _given(call: Call) -> list[ast.expr]:
@@ -103,38 +108,18 @@ def _given(call: Call) -> list[ast.expr]:
 
 def broad_except(subject: Subject) -> Iterator[Finding]:
     """``except Exception`` around a step: it hides bugs and outages."""
-    for function, node, steps in _tries(subject):
-        for handler in node.handlers:
-            if handler.type is None or _raises_again(handler):
-                continue
-            for cls in handler_catcher(function, handler).classes:
-                if cls in (Exception, BaseException):
-                    yield _broad(function.position(handler.type), f"except {cls.__name__}", steps)
-    for function in subject.reading.functions:
-        for call in function.calls:
-            if any(target_name(target) == "contextlib.suppress" for target in call.targets):
-                yield from _suppressed(subject, function, call)
+    for block in guarded_blocks(subject):
+        for clause in block.clauses:
+            for cls in clause.catches.classes:
+                if cls in (Exception, BaseException) and not clause.bare and not clause.raises_again:
+                    yield Finding(
+                        clause.position,
+                        f"{clause.text} {cls.__name__} around {block.steps[0].text} also catches bugs and outages",
+                        f"catch {_named(block.steps)}; for whatever else went wrong, UnexpectedError",
+                    )
 
 
-def _suppressed(subject: Subject, function: FunctionReading, call: Call) -> Iterator[Finding]:
-    around = function.file.parents.get(function.file.parents.get(call.node, call.node))
-    if not isinstance(around, ast.With | ast.AsyncWith):
-        return
-    steps = [inner for inner in calls_in(function, *around.body) if runs_steps(subject, function, inner)]
-    for cls in catcher(function, call.node.args).classes if steps else ():
-        if cls in (Exception, BaseException):
-            yield _broad(call.position, f"suppress({cls.__name__})", steps)
-
-
-def _broad(position: Position, what: str, steps: list[Call]) -> Finding:
-    return Finding(
-        position,
-        f"{what} around {steps[0].text} also catches bugs and outages",
-        f"catch {_named(steps)}; for whatever else went wrong, UnexpectedError",
-    )
-
-
-def _named(steps: list[Call]) -> str:
+def _named(steps: Sequence[Call]) -> str:
     targets = [t for call in steps for t in call.targets if isinstance(t, StepTarget | WorkflowTarget)]
     errors = dict.fromkeys(error for target in targets for error in declared_by(target))
     classes = [error.__name__ for error in errors if isinstance(error, type) and issubclass(error, BaseException)]
@@ -143,19 +128,14 @@ def _named(steps: list[Call]) -> str:
 
 def bare_except(subject: Subject) -> Iterator[Finding]:
     """``except:`` around a step: it swallows cancellation, and the end of the run itself."""
-    for function, node, steps in _tries(subject):
-        for handler in node.handlers:
-            if handler.type is None and not _raises_again(handler):
+    for block in guarded_blocks(subject):
+        for clause in block.clauses:
+            if clause.bare and not clause.raises_again:
                 yield Finding(
-                    function.position(handler),
-                    f"except: around {steps[0].text} swallows cancellation and suspension too",
-                    f"catch {_named(steps)}, or end the clause with raise",
+                    clause.position,
+                    f"except: around {block.steps[0].text} swallows cancellation and suspension too",
+                    f"catch {_named(block.steps)}, or end the clause with raise",
                 )
-
-
-def _raises_again(handler: ast.ExceptHandler) -> bool:
-    last = handler.body[-1]
-    return isinstance(last, ast.Raise)
 
 
 def grouped_failure(subject: Subject) -> Iterator[Finding]:
@@ -168,27 +148,6 @@ def grouped_failure(subject: Subject) -> Iterator[Finding]:
                 "and so arrives as UnexpectedError",
                 f"use awaitly.gather, which raises it as it is, or catch it with except* {escape.text}",
             )
-
-
-def _tries(subject: Subject) -> Iterator[tuple[FunctionReading, ast.Try | ast.TryStar, list[Call]]]:
-    """Yield every ``try`` with calls in its block that lead to steps."""
-    for function in subject.reading.functions:
-        for node in function.walk(ast.stmt):
-            if isinstance(node, ast.Try | ast.TryStar) and node.handlers:
-                calls = calls_in(function, *node.body)
-                steps = [call for call in calls if runs_steps(subject, function, call) and not _quiet(call)]
-                if steps:
-                    yield function, node, steps
-
-
-def _quiet(call: Call) -> bool:
-    return any(isinstance(t, StepTarget) and t.via == "attempt" for t in call.targets)
-
-
-def _owner(function: FunctionReading, node: ast.AST) -> FunctionNode:
-    around = function.file.around(node)
-    nearest = (n for n in around if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
-    return next(nearest, function.node)
 
 
 RULES = (

@@ -59,6 +59,10 @@ def parse(order: str) -> str:
     return order
 
 
+async def helper(order: str) -> str:
+    return await safe(order)
+
+
 @workflow(errors=Missing)
 async def child(order: str) -> str:
     return await safe(order)
@@ -127,6 +131,12 @@ async def classes_that_no_step_declares(order: str) -> None:
             group.create_task(safe(order))
     except GatewayError:  # undeclared-catch
         pass
+    with suppress(GatewayError):  # undeclared-catch
+        await charge(order)
+    try:
+        await each(charge, [order])
+    except GatewayError:  # undeclared-catch
+        pass
 
 
 @workflow
@@ -173,6 +183,16 @@ async def classes_that_steps_may_raise(order: str) -> None:
         pass
     try:
         await reserve(order)
+    except GatewayError:
+        pass
+    with suppress(GatewayError):
+        await reserve(order)
+    try:
+        await each(reserve, [order])
+    except GatewayError:
+        pass
+    try:
+        await helper(order)
     except GatewayError:
         pass
 
