@@ -28,7 +28,7 @@ class Effect(StrEnum):
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when the first graph is
 
 
 class Position(_Value):
@@ -278,18 +278,3 @@ def children_of(node: "Node") -> tuple["Node", ...]:
             return body
         case _:
             return ()
-
-
-for _model in (
-    WaitNode,
-    BranchArm,
-    BranchNode,
-    LoopNode,
-    ParallelNode,
-    RaceNode,
-    TryHandler,
-    TryNode,
-    HelperNode,
-    Graph,
-):
-    _model.model_rebuild()
