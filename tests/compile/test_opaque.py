@@ -1,6 +1,5 @@
 """What cannot be read is an opaque node with its reason; what is ordinary computation is not."""
 
-
 import asyncio
 import functools
 import json
