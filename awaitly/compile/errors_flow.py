@@ -263,7 +263,7 @@ class ErrorFlow:
             case StepTarget(via="call") | WorkflowTarget(via="call"):
                 return self._declared(target, place.function.position(node))
             case FunctionTarget(fn=fn):
-                helper = self._helper(followable(fn))
+                helper = self.helper(followable(fn))
                 return self._body(helper, helper.node) if helper else NOTHING
             case LocalFunction(node=inner):
                 return self._body(place.function, inner)
@@ -272,7 +272,7 @@ class ErrorFlow:
             case _:
                 return NOTHING
 
-    def _helper(self, fn: FunctionType) -> FunctionReading | None:
+    def helper(self, fn: FunctionType) -> FunctionReading | None:
         """Return a helper as read; those without steps, which reading left out, may raise failures all the same."""
         known = self.reading.function_of(fn)
         if known is None and fn not in self._others and same_package(fn, self.reading.main.fn):

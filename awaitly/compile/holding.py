@@ -14,6 +14,7 @@ class Holding:
 
     values: dict[str, list[ast.expr]] = field(default_factory=dict)
     awaited: set[str] = field(default_factory=set)
+    _passed_on: dict[ast.expr, frozenset[str]] = field(default_factory=dict)
 
     def later(self, node: ast.AST) -> bool:
         """Whether ``node`` only puts coroutines away, under names that are awaited elsewhere."""
@@ -26,7 +27,9 @@ class Holding:
         pending = list(found)
         while pending:
             for value in self.values.get(pending.pop(), ()):
-                fresh = {name for name in _passed_on(value) if name not in found}
+                if value not in self._passed_on:
+                    self._passed_on[value] = frozenset(_passed_on(value))
+                fresh = self._passed_on[value] - found
                 found |= fresh
                 pending += fresh
         return found

@@ -60,6 +60,9 @@ INSTEAD: Mapping[str, str] = {
     "pathlib.Path.walk": _FILES,
 }
 
+# Helpers use these for tables and caches of their own.
+_INNOCENT = {"builtins.id", "builtins.hash"}
+
 _CLOCK = "use awaitly.now(), which is recorded"
 _CHANCE = "use awaitly.random(), which is the same after a restart"
 _IDENTITY = "use awaitly.uuid4(), which is the same after a restart"
@@ -99,12 +102,13 @@ def nondeterministic_body(subject: Subject) -> Iterator[Finding]:
     """What would make a replay go another way."""
     if not subject.durable:
         return
-    for _, call in subject.calls():
-        for target in call.targets:
-            if (known := _refused(target)) is not None:
+    for seen in subject.seen_calls():
+        for target in seen.call.targets:
+            known = _refused(target)
+            if known is not None and not (seen.via and known in _INNOCENT):
                 name = target_name(target).removeprefix("builtins.")
-                message = f"{name}() in a durable body is not the same when it is replayed"
-                yield Finding(call.position, message, INSTEAD[known])
+                message = f"{name}() in a durable body is not the same when it is replayed{seen.via}"
+                yield Finding(seen.position, message, INSTEAD[known])
                 break
     for function in subject.reading.functions:
         yield from _environment(function)
@@ -190,13 +194,13 @@ def nondeterministic_call(subject: Subject) -> Iterator[Finding]:
     """A reading of the clock, or chance."""
     if not subject.durable:
         return
-    for _, call in subject.calls():
-        for target in call.targets:
+    for seen in subject.seen_calls():
+        for target in seen.call.targets:
             name = target_name(target)
             known = under(name, RECORDED)
-            if known is not None and not (name in _PURE_RANDOM and call.node.args):
-                message = f"{name}() gives another value when the body is replayed"
-                yield Finding(call.position, message, RECORDED[known])
+            if known is not None and not (name in _PURE_RANDOM and seen.call.node.args):
+                message = f"{name}() gives another value when the body is replayed{seen.via}"
+                yield Finding(seen.position, message, RECORDED[known])
                 break
 
 

@@ -110,15 +110,15 @@ _Written: TypeAlias = tuple[ast.AST, str]
 
 def io_outside_step(subject: Subject) -> Iterator[Finding]:
     """Input or output in a body."""
-    for _, call in subject.calls():
-        for target in call.targets:
+    for seen in subject.seen_calls():
+        for target in seen.call.targets:
             name = target_name(target)
             known = under(name, INPUT_OUTPUT)
             raised = isinstance(target, Native) and isinstance(target.value, type) and _is_error(target.value)
             if known is not None and not raised and under(name, _PURE) is None:
                 shown = name.removeprefix("builtins.")
-                message = f"{shown}() in a body is repeated by every replay, and its outcome is not stored"
-                yield Finding(call.position, message, INPUT_OUTPUT[known])
+                message = f"{shown}() in a body is repeated by every replay, and its outcome is not stored{seen.via}"
+                yield Finding(seen.position, message, INPUT_OUTPUT[known])
                 break
 
 

@@ -8,6 +8,7 @@ from awaitly.compile.escapes import Escape, covers, declared_by, is_expected
 from awaitly.compile.reading import Call
 from awaitly.compile.rules.catching import Guarded, guarded_blocks
 from awaitly.compile.rules.rule import Finding, Rule, Subject, calls_in, target_name
+from awaitly.compile.signatures import typed_signature
 from awaitly.compile.targets import Primitive, StepTarget, WorkflowTarget
 from awaitly.errors import AwaitlyError, Failure
 from awaitly.model.graph import Severity
@@ -22,7 +23,7 @@ def undeclared_failure(subject: Subject) -> Iterator[Finding]:
     """A declared union that misses a failure which can leave."""
     workflow = subject.reading.workflow
     declared = declared_by(WorkflowTarget(workflow))
-    if not declared:
+    if not declared and not typed_signature(workflow.fn).returns.is_result:
         return
     for escape in _in_order(subject.flow.leaving()):
         if is_expected(escape) and not covers(declared, escape.error):

@@ -21,6 +21,15 @@ class Finding:
     hint: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A call that a body makes, by itself or by way of a helper without steps."""
+
+    call: Call
+    position: Position  # in the body
+    via: str = ""  # how messages name the way: " (in helper, orders.py:12)"
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What rules look at: one workflow as read, bound, and followed by the error flow."""
@@ -44,6 +53,26 @@ class Subject:
         for function in self.reading.functions:
             for call in function.calls:
                 yield function, call
+
+    def seen_calls(self) -> Iterator[Seen]:
+        """Yield every call of the body and of its helpers, those included that contain no steps."""
+        for _, call in self.calls():
+            yield Seen(call, call.position)
+            for helper in self._plain_helpers(call):
+                for inner in helper.calls:
+                    yield Seen(inner, call.position, f" (in {helper.fn.__qualname__}, {inner.position})")
+
+    def _plain_helpers(self, call: Call) -> list[FunctionReading]:
+        """Return the helpers of the same package, without steps, that a call reaches."""
+        found: list[FunctionReading] = []
+        pending = [call]
+        while pending:
+            for target in pending.pop().targets:
+                helper = self.flow.helper(target.fn) if isinstance(target, FunctionTarget) else None
+                if helper and helper not in found and helper not in self.reading.functions:
+                    found.append(helper)
+                    pending += helper.calls
+        return found
 
 
 @dataclass(frozen=True, slots=True)

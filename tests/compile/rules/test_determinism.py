@@ -156,6 +156,25 @@ async def helpers_are_looked_into(item: str) -> None:
     await helper(item)
 
 
+def named() -> str:
+    return f"{prefix()}{uuid.uuid4()}"
+
+
+def prefix() -> str:
+    return f"{os.getenv('PREFIX')}{hash('a')}"
+
+
+async def pause() -> None:
+    await asyncio.sleep(1)
+
+
+@workflow
+async def helpers_without_steps_too(item: str) -> None:
+    await work(named())  # nondeterministic-body, nondeterministic-call
+    await pause()  # nondeterministic-body
+    await work(item)
+
+
 WORKFLOWS = [value for value in list(globals().values()) if type(value).__name__ == "Workflow"]
 
 
@@ -180,3 +199,11 @@ def test_the_marked_lines_and_no_others_are_reported(body: Any, found: Any, mark
 )
 def test_each_hint_names_the_replacement(body: Any, hint: str, diagnosed: Any) -> None:
     assert hint in diagnosed(body)[0].hint
+
+
+def test_what_a_helper_does_is_said_with_its_place(diagnosed: Any) -> None:
+    message = diagnosed(helpers_without_steps_too)[0].message
+
+    assert "os.getenv() in a durable body" in message
+    assert "(in prefix, " in message
+    assert "test_determinism.py:" in message

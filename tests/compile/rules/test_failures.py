@@ -4,7 +4,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import pytest
 
@@ -91,6 +91,12 @@ async def a_failure_of_a_child_or_of_something_handed_over(orders: list[str]) ->
 @workflow
 async def a_returned_error_that_is_not_in_the_annotation(order: str) -> Result[str, Missing]:
     return Err(Declined())  # type: ignore[return-value]  # undeclared-failure
+
+
+@workflow
+async def a_result_that_never_fails(order: str) -> Result[str, Never]:
+    await charge(order)  # undeclared-failure
+    return Ok(order)
 
 
 @workflow(errors=(Declined, Missing))
