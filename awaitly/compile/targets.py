@@ -81,15 +81,7 @@ class Unresolved:
 
 
 Target: TypeAlias = (
-    StepTarget
-    | WorkflowTarget
-    | Primitive
-    | FunctionTarget
-    | LocalFunction
-    | Native
-    | Instance
-    | Partial
-    | Unresolved
+    StepTarget | WorkflowTarget | Primitive | FunctionTarget | LocalFunction | Native | Instance | Partial | Unresolved
 )
 Targets: TypeAlias = tuple[Target, ...]  # several: it depends on what happens at run time
 

@@ -60,10 +60,11 @@ class SiteIndex:
 
 def _site(sites: Sites, code: CodeType, instruction: int) -> Site | None:
     """Return the site of an instruction by its exact position or, without positions, by its line."""
-    for at, (line, end_line, _, end_column) in enumerate(code.co_positions()):
+    for at, (line, end_line, column, end_column) in enumerate(code.co_positions()):
         if at == instruction // 2:
-            if end_line is not None and end_column is not None:
-                return sites.by_end.get((end_line, end_column))
+            if line is not None and end_line is not None and column is not None and end_column is not None:
+                exact = sites.by_span.get((line, column, end_line, end_column))
+                return exact or sites.by_end.get((end_line, end_column))
             there = sites.by_line.get(line or 0, ())
             return there[0] if len(there) == 1 else None
     return None
