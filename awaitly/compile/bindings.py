@@ -141,7 +141,7 @@ def _bound_workflow(workflow: Workflow[..., Any, Any]) -> tuple[Parts | None, tu
     declared = workflow.declared
     fn: Any = workflow.fn
     binder = _Binder(f"workflow {workflow.name}", fn)
-    parts = binder.parts(declared.key, declared.errors)
+    parts = binder.parts(declared.key, declared.errors, undeclared=(Exception,))
     return parts, tuple(binder.problems)
 
 
@@ -155,11 +155,24 @@ class _Binder:
         self.template: KeyTemplate | None = None
         self.problems: list[Problem] = []
 
-    def parts(self, key: str | None, errors: tuple[Any, ...], exclude: frozenset[str] = frozenset()) -> Parts | None:
-        """Return everything that is bound, or None if there are problems."""
+    def parts(
+        self,
+        key: str | None,
+        errors: tuple[Any, ...],
+        exclude: frozenset[str] = frozenset(),
+        undeclared: tuple[Any, ...] = (),
+    ) -> Parts | None:
+        """Return everything that is bound, or None if there are problems.
+
+        Args:
+            key: The key template.
+            errors: The errors of the option.
+            exclude: The parameters that are not fingerprinted.
+            undeclared: What may fail it where nothing is declared.
+        """
         returns = self.typed.returns
         declared = tuple(dict.fromkeys((*errors, *returns.errors)))
-        every = (*declared, *returns.plain_errors)
+        every = (*declared, *returns.plain_errors) or undeclared
         self._annotations(exclude)
         made = self._key(key) if key is not None else None
         arguments = self._arguments(exclude)
