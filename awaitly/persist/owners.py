@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from awaitly.persist.ports import Owner
 
@@ -15,7 +16,8 @@ _DEAD_STATES = ("Z", "X", "x")
 def this_owner() -> Owner:
     """Return a new owner that stands for the current process."""
     pid = os.getpid()
-    return Owner(id=secrets.token_hex(8), host=_this_host(), pid=pid, started=_started(pid) or "")
+    process = _process(pid)
+    return Owner(id=secrets.token_hex(8), host=_this_host(), pid=pid, started=process.started if process else "")
 
 
 def provably_dead(owner: Owner) -> bool:
@@ -31,12 +33,12 @@ def provably_dead(owner: Owner) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # somebody else's process: alive, unless it was started at another time
+        pass  # somebody else's process now: perhaps it got the pid of the owner
 
-    if not _PROC.joinpath("self", "stat").exists():
+    process = _process(owner.pid)
+    if process is None:  # not Linux, or hidden from this user
         return False
-    started = _started(owner.pid)
-    return started is None or (bool(owner.started) and started != owner.started)
+    return process.state in _DEAD_STATES or bool(owner.started and process.started != owner.started)
 
 
 class Lapses:
@@ -83,12 +85,17 @@ def _pid_namespace() -> str:
     return os.readlink("/proc/self/ns/pid")
 
 
-def _started(pid: int) -> str | None:
-    """Return when a process started, in ticks since the boot; None if it is dead or there is no ``/proc``."""
+class _Process(NamedTuple):
+    state: str
+    started: str  # in ticks since the boot
+
+
+def _process(pid: int) -> _Process | None:
+    """Return what Linux tells of a process; None elsewhere, and of one that is gone or hidden."""
     try:
         stat = _PROC.joinpath(str(pid), "stat").read_text("utf-8", "replace")
     except OSError:
         return None
     # The name in brackets may hold spaces and brackets itself: what follows the last one is regular.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in _DEAD_STATES else fields[19]
+    return _Process(fields[0], fields[19])

@@ -46,13 +46,15 @@ _OTHERWISE: tuple[StoreCode, str, str] = (
 
 
 def busy(error: sqlite3.Error) -> bool:
-    """Whether another connection has the lock, so that trying again may help."""
-    return _code(error) == sqlite3.SQLITE_BUSY
+    """Whether another connection has a lock, so that trying again may help."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
 
 
 def translated(error: sqlite3.Error, name: str, path: str) -> StoreError:
     """Return what is raised to callers instead of ``error``."""
     code = _code(error)
+    if code == sqlite3.SQLITE_PROTOCOL:  # busy too, when many begin at the same instant
+        code = sqlite3.SQLITE_BUSY
     if code == sqlite3.SQLITE_IOERR and _no_space(path):
         code = sqlite3.SQLITE_FULL
     if code == sqlite3.SQLITE_CANTOPEN and not _writable(path):
