@@ -13,6 +13,8 @@ Exception
     ├── UsageError           step-on-method, run-ended, no-runtime, eager-tasks, unknown-call-site,
     │                        run-id-invalid, reserved-field, invalid-key, not-in-step
     ├── NotSupported         not-supported
+    ├── InvalidInput         invalid-input: data from outside that does not fit a workflow's signature
+    ├── TargetError          target-not-found, not-a-workflow, import-failed: a workflow named as text
     │   a step
     ├── UnexpectedError      unexpected-error: whatever escapes a step or a body undeclared
     │   ├── DeadlineExceeded deadline-exceeded: the error of a run that took too long
@@ -63,6 +65,7 @@ UsageCode = Literal[
     "not-in-step",
     "invalid-key",
 ]
+TargetCode = Literal["target-not-found", "not-a-workflow", "import-failed"]
 UnserialisableCode = Literal["unserialisable-result", "unserialisable-argument"]
 StoreCode = Literal[
     "store-unavailable",
@@ -171,6 +174,17 @@ class UsageError(AwaitlyError, code=get_args(UsageCode)):
 
 class NotSupported(AwaitlyError, code="not-supported"):
     """What was asked for is not built, or the store cannot do it. Nothing was begun."""
+
+
+class InvalidInput(AwaitlyError, code="invalid-input"):
+    """Arguments that came as data do not fit the workflow's signature; nothing has run."""
+
+
+class TargetError(AwaitlyError, code=get_args(TargetCode)):
+    """A workflow named as text, `module:name` or `path/to/file.py:name`, is not there."""
+
+    def __init__(self, message: str, *, code: TargetCode, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
 
 
 class UnexpectedError(AwaitlyError, code="unexpected-error"):

@@ -4,6 +4,7 @@
 """
 
 import re
+from dataclasses import dataclass
 
 _OCCURRENCE = re.compile(r"\.\d+$")
 
@@ -23,3 +24,32 @@ def site_of(identity: str) -> str | None:
     if identity.endswith("]"):
         return None
     return _OCCURRENCE.sub("", identity.rpartition("/")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An identity taken apart: the branches that lead to a call, from the outside in, and the call in the last one.
+
+    Branches and sites have the form ``(combinator, callee, occurrence)``: ``each#0>task.2`` is the third task of the
+    first ``each``, ``charge#1`` has no combinator, ``>task`` none that is known.
+    """
+
+    branches: tuple[tuple[str, str, int], ...]
+    site: tuple[str, str, int]
+    key: str | None = None
+
+
+def place_of(identity: str) -> Place:
+    """Return the parts of an identity; a call with a key belongs to no branch."""
+    if identity.endswith("]"):
+        step, _, key = identity[:-1].partition("[")
+        return Place((), ("", step, 0), key)
+    *branches, site = map(_segment, identity.split("/"))
+    return Place(tuple(branches), site)
+
+
+def _segment(text: str) -> tuple[str, str, int]:
+    number = _OCCURRENCE.search(text)
+    site = text[: number.start()] if number else text
+    combinator, _, callee = site.rpartition(">")
+    return combinator, callee, int(number.group()[1:]) if number else 0

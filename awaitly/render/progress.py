@@ -1,0 +1,254 @@
+"""Facts folded into a tree of what happens: runs, the branches of their calls, the calls, their timings."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from awaitly.model.facts import (
+    Ending,
+    Fact,
+    RunFinished,
+    RunRetried,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepStarted,
+    TimerFired,
+    TimerSet,
+)
+from awaitly.model.graph import Graph
+from awaitly.model.identity import place_of
+from awaitly.render.places import groups_of, label_of, way_to
+from awaitly.render.rows import Kind, Phase, Row, phase_of
+
+ENDED = {
+    Ending.VALUE: Phase.DONE,
+    Ending.FAILURE: Phase.FAILED,
+    Ending.UNEXPECTED: Phase.FAILED,
+    Ending.DEADLINE: Phase.FAILED,
+    Ending.CANCELLED: Phase.CANCELLED,
+}
+
+
+@dataclass(slots=True)
+class _Call:
+    identity: str
+    step: str
+    kind: Kind = Kind.STEP
+    phase: Phase = Phase.OPEN
+    began: float | None = None
+    seconds: float | None = None
+    attempts: int = 1
+    stored: bool = False
+    payload: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    id: str
+    workflow: str
+    parent: str | None = None
+    phase: Phase = Phase.OPEN
+    began: float | None = None
+    ended: float | None = None
+    stored: bool = False
+    payload: bytes | None = None
+    calls: dict[str, _Call] = field(default_factory=dict)
+    ended_calls: list[str] = field(default_factory=list)
+
+
+class Progress:
+    """The runs of which facts have been seen. Applying a fact twice, or late, does no harm.
+
+    Args:
+        graphs: of the workflows, where they are known: they tell which calls without a branch belong to a group.
+    """
+
+    def __init__(self, graphs: Iterable[Graph] = ()) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._groups = {graph.workflow: groups_of(graph) for graph in graphs}
+
+    def load(self, run: str, workflow: str, facts: Iterable[Fact]) -> None:
+        """Fold what a journal held before anything was executed here."""
+        for fact in facts:
+            self.apply(run, workflow, fact, stored=True)
+
+    def apply(self, run: str, workflow: str, fact: Fact, *, stored: bool = False) -> None:
+        """Fold one fact."""
+        known = self._runs.get(run)
+        if known is None:
+            known = self._runs[run] = _Run(run, workflow)
+        match fact:
+            case RunStarted():
+                known.began, known.parent = fact.at, fact.parent
+            case RunRetried():
+                self._again(known)
+            case RunFinished():
+                _end(known, fact, stored)
+            case StepStarted() | StepFinished() | StepCancelled():
+                _call(known, fact, stored)
+            case TimerSet() | TimerFired():
+                _timer(known, fact, stored)
+            case _:
+                pass
+
+    def tree(self, run: str) -> Row:
+        """Return what is known of a run, its child runs inside.
+
+        Raises:
+            KeyError: If no fact of it has been seen.
+        """
+        found = self._runs[run]
+        children = {child.id: child for child in self._runs.values() if child.parent == run}
+        root = _Grower(self._groups.get(found.workflow, {}))
+        for call in found.calls.values():
+            child = _child_of(found, call, children)
+            root.add(call, _step_row(call, self.tree(child.id) if child else None))
+        for child in children.values():  # their call is not known: it was not stored before the process died
+            root.rows.append(self.tree(child.id))
+        return Row(
+            kind=Kind.RUN,
+            label=found.workflow,
+            phase=found.phase,
+            began=found.began,
+            seconds=_between(found.began, found.ended),
+            stored=found.stored,
+            payload=found.payload,
+            rows=root.grown(),
+        )
+
+    def path(self, run: str, identity: str) -> tuple[str, ...]:
+        """Return where a call is: the workflows of child runs, the branches, and its own label."""
+        found = self._runs[run]
+        above: tuple[str, ...] = ()
+        if found.parent in self._runs:
+            above = (*self.path(found.parent, "")[:-1], found.workflow)
+        call = found.calls.get(identity)
+        if call is None:
+            return (*above, "")
+        groups = self._groups.get(found.workflow, {})
+        return (
+            *above,
+            *(label for _, label in way_to(call.identity, call.step, groups)),
+            label_of(call.identity, call.step),
+        )
+
+    @staticmethod
+    def _again(run: _Run) -> None:
+        run.phase, run.ended, run.payload = Phase.OPEN, None, None
+        for identity, call in list(run.calls.items()):
+            if call.phase is not Phase.DONE:
+                del run.calls[identity]
+
+
+def _end(run: _Run, fact: RunFinished, stored: bool) -> None:
+    run.phase, run.ended, run.payload, run.stored = ENDED[fact.ending], fact.at, fact.payload, stored
+    for call in run.calls.values():
+        if call.phase is Phase.OPEN:
+            call.phase = Phase.CANCELLED
+            call.seconds = _between(call.began, fact.at)
+
+
+def _call(run: _Run, fact: StepStarted | StepFinished | StepCancelled, stored: bool) -> None:
+    call = run.calls.get(fact.call)
+    if call is None:
+        call = run.calls[fact.call] = _Call(fact.call, fact.step, stored=stored)
+    match fact:
+        case StepStarted():
+            if call.phase is Phase.OPEN:
+                call.began = call.began if call.began is not None else fact.at
+                call.attempts = max(call.attempts, fact.attempt)
+        case StepFinished():
+            call.phase, call.payload = ENDED[fact.ending], fact.payload
+            call.seconds, call.attempts = fact.seconds, max(call.attempts, fact.attempts)
+            call.began = call.began if call.began is not None else fact.at - fact.seconds
+        case StepCancelled():
+            call.phase, call.seconds = Phase.CANCELLED, _between(call.began, fact.at)
+
+
+def _timer(run: _Run, fact: TimerSet | TimerFired, stored: bool) -> None:
+    name = place_of(fact.call).site[1].partition("#")[0].rpartition(":")[2]
+    call = run.calls.get(fact.call)
+    if call is None:
+        call = run.calls[fact.call] = _Call(fact.call, name, kind=Kind.TIMER, stored=stored)
+    if isinstance(fact, TimerSet):
+        call.began = fact.at
+    else:
+        call.phase, call.seconds = Phase.DONE, _between(call.began, fact.at)
+
+
+def _between(began: float | None, ended: float | None) -> float | None:
+    return None if began is None or ended is None else max(0.0, ended - began)
+
+
+# From the calls of a run to its tree.
+
+
+def _child_of(run: _Run, call: _Call, children: dict[str, _Run]) -> _Run | None:
+    """Return, and take, the child run of a call: by its id or, as a key can give it any id, by its workflow."""
+    if (child := children.pop(f"{run.id}/{call.identity}", None)) is not None:
+        return child
+    prefix = f"{run.id}/"
+    named = (id for id, child in children.items() if child.workflow == call.step and not id.startswith(prefix))
+    return children.pop(next(named, ""), None)
+
+
+def _step_row(call: _Call, child: Row | None) -> Row:
+    row = Row(
+        kind=call.kind,
+        label=label_of(call.identity, call.step),
+        phase=call.phase,
+        began=call.began,
+        seconds=call.seconds,
+        attempts=call.attempts,
+        stored=call.stored,
+        payload=call.payload,
+    )
+    if child is None:
+        return row
+    return replace(row, kind=Kind.RUN, rows=child.rows)
+
+
+class _Grower:
+    """Rows in the order of their first call, put into the groups and branches that lead to them."""
+
+    def __init__(self, groups: Mapping[str, str], kind: Kind = Kind.RUN, label: str = "") -> None:
+        self.kind = kind
+        self.label = label
+        self.rows: list[Row | _Grower] = []
+        self._groups = groups
+        self._inner: dict[str, _Grower] = {}
+
+    def add(self, call: _Call, row: Row) -> None:
+        """Put the row of a call where it belongs."""
+        at = self
+        for kind, label in way_to(call.identity, call.step, self._groups):
+            inner = at._inner.get(label)
+            if inner is None:
+                inner = at._inner[label] = _Grower(self._groups, kind, label)
+                at.rows.append(inner)
+            at = inner
+        at.rows.append(row)
+
+    def grown(self) -> tuple[Row, ...]:
+        """Return the finished rows."""
+        return tuple(row._grown() if isinstance(row, _Grower) else row for row in self.rows)
+
+    def _grown(self) -> Row:
+        rows = self.grown()
+        began = min((row.began for row in rows if row.began is not None), default=None)
+        ends = [row.began + row.seconds for row in rows if row.began is not None and row.seconds is not None]
+        return Row(
+            kind=self.kind,
+            label=_group_label(self.label, rows) if self.kind is Kind.GROUP else self.label,
+            phase=phase_of(rows),
+            began=began,
+            seconds=_between(began, max(ends)) if len(ends) == len(rows) else None,
+            stored=all(row.stored for row in rows),
+            rows=rows,
+        )
+
+
+def _group_label(label: str, rows: tuple[Row, ...]) -> str:
+    names = {row.label.partition(" ")[0] for row in rows if row.kind in (Kind.STEP, Kind.RUN)}
+    plain = label.partition(" ")[0]
+    return f"{plain} {names.pop()}" if len(names) == 1 and len(rows) > 1 else plain

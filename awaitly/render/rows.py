@@ -1,0 +1,90 @@
+"""The lines of a tree of what happens, and how many of them fit on a screen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where something that happens is."""
+
+    OPEN = "open"  # it began, or is known to be unfinished
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Kind(StrEnum):
+    """What a row stands for."""
+
+    RUN = "run"
+    STEP = "step"
+    TIMER = "timer"
+    GROUP = "group"  # the branches of one gather, each, race ...
+    BRANCH = "branch"  # one of them
+    REST = "rest"  # of rows that are not shown one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the tree, with what is below it. Times are seconds since the epoch."""
+
+    kind: Kind
+    label: str
+    phase: Phase
+    began: float | None = None
+    seconds: float | None = None  # None while it is open, or where nobody measured it
+    attempts: int = 1
+    stored: bool = False  # it was in the journal before anything was executed here
+    payload: bytes | None = None  # the value of a step or run that is done, or else its failure
+    total: int | None = None  # of the rows that a group will have, where that is known
+    rows: tuple["Row", ...] = ()
+
+    @property
+    def finished(self) -> int:
+        """How many of its rows are no longer open."""
+        return sum(row.phase is not Phase.OPEN for row in self.rows)
+
+    def walk(self) -> Iterator["Row"]:
+        """Yield the row and all below it, in the order of the lines."""
+        yield self
+        for row in self.rows:
+            yield from row.walk()
+
+
+def phase_of(rows: tuple[Row, ...]) -> Phase:
+    """Return where rows are as a whole: open if one is, failed if one has, cancelled only if all are."""
+    phases = {row.phase for row in rows}
+    return next((phase for phase in (Phase.OPEN, Phase.FAILED, Phase.DONE) if phase in phases), Phase.CANCELLED)
+
+
+def folded(row: Row, most: int) -> Row:
+    """Return the row with at most about ``most`` rows in each row: open and failed ones stay, the oldest others go."""
+    rows = tuple(folded(inner, most) for inner in row.rows)
+    if len(rows) > most:
+        rows = tuple(_shortened(rows, most))
+    return replace(row, rows=rows)
+
+
+def fitted(row: Row, lines: int) -> Row:
+    """Return the row folded as little as it must be to have at most ``lines`` lines."""
+    for most in (64, 32, 16, 12, 8, 5, 3, 2, 1, 0):
+        shorter = folded(row, most)
+        if sum(1 for _ in shorter.walk()) <= lines:
+            return shorter
+    return replace(row, rows=())
+
+
+def _shortened(rows: tuple[Row, ...], most: int) -> Iterator[Row]:
+    important = [row for row in rows if row.phase in (Phase.OPEN, Phase.FAILED)][-most:] if most else []
+    recent = [row for row in rows if row.phase not in (Phase.OPEN, Phase.FAILED)]
+    room = most - len(important)
+    kept = {id(row) for row in (*important, *(recent[-room:] if room > 0 else ()))}
+    hidden = [row for row in rows if id(row) not in kept]
+    yield Row(kind=Kind.REST, label=_counted(hidden), phase=phase_of(tuple(hidden)))
+    yield from (row for row in rows if id(row) in kept)
+
+
+def _counted(rows: list[Row]) -> str:
+    counts = {phase: sum(row.phase is phase for row in rows) for phase in Phase}
+    return "… " + ", ".join(f"{count} {phase}" for phase, count in counts.items() if count)
