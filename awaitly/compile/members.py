@@ -132,8 +132,7 @@ def _fields(owner: type) -> dict[str, Any]:
     try:
         return get_type_hints(owner)
     except (NameError, TypeError, AttributeError, SyntaxError):
-        names = (name for base in owner.__mro__ for name in vars(base).get("__annotations__", {}))
-        return dict.fromkeys(names, Any)
+        return {name: Any for base in owner.__mro__ for name in _annotated(base)}
 
 
 def _declared(owner: type, declared: Any) -> Any | Missing:
@@ -162,7 +161,12 @@ def _open(owner: type) -> bool:
     """Whether instances may have attributes of which the class says nothing."""
     if not owner.__dictoffset__ or issubclass(owner, (BaseModel, Enum)) or dataclasses.is_dataclass(owner):
         return False
-    return not any(vars(base).get("__annotations__") for base in owner.__mro__)
+    return not any(_annotated(base) for base in owner.__mro__)
+
+
+def _annotated(cls: type) -> Mapping[str, Any]:
+    own = vars(cls).get("__annotations__")
+    return own if isinstance(own, dict) else {}  # of `type` itself it is a descriptor
 
 
 def _assigned(owner: type) -> Iterator[str]:

@@ -3,7 +3,8 @@
 import ast
 from collections.abc import Callable
 from inspect import unwrap
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from awaitly.compile.source import FunctionSource, source_of
 from awaitly.errors import CompileError
@@ -12,8 +13,8 @@ from awaitly.model.graph import Position
 
 def definition(fn: Callable[..., Any]) -> Position:
     """Return the line of the first decorator of ``fn``, or else its own."""
-    inner: Any = unwrap(fn)
-    code = inner.__code__
+    inner = unwrap(fn)
+    code = (inner if isinstance(inner, FunctionType) else cast(FunctionType, fn)).__code__
     line = code.co_firstlineno
     return Position(file=code.co_filename, line=line, column=0, end_line=line, end_column=0)
 

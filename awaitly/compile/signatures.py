@@ -4,6 +4,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Signature, signature, unwrap
+from types import FunctionType
 from typing import Any, Literal, Never, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
@@ -55,8 +56,10 @@ def _read(fn: Callable[..., Any]) -> TypedSignature:
 
 def _captured(fn: Callable[..., Any]) -> dict[str, Any]:
     """Return the values of enclosing functions that ``fn`` uses: its annotations may name them too."""
+    inner = unwrap(fn)
+    if not isinstance(inner, FunctionType):
+        return {}
     names = {}
-    inner: Any = unwrap(fn)
     for name, cell in zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=False):
         try:
             names[name] = cell.cell_contents
