@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from awaitly.compile import bind_step, compile_workflow, graph_of
-from awaitly.compile.path import check_path
 from awaitly.declare.host import HOST, Wanted, install
+from awaitly.declare.step import Step
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
 from awaitly.errors import ConfigurationError, Mismatch, NotSupported, RunNotFound, RunStopped, UnexpectedError
 from awaitly.execute.clock import SystemClock
@@ -24,15 +23,15 @@ from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
 from awaitly.model.identity import site_of
 from awaitly.model.ids import checked_run_id, new_run_id
-from awaitly.model.program import Program
+from awaitly.model.program import Program, StepBinding
 from awaitly.model.state import RunRecord, Status
 from awaitly.observe.bus import Bus, Sink
 from awaitly.persist.owners import this_owner
 from awaitly.persist.ports import Store
-from awaitly.persist.urls import store_from_url
 from awaitly.result import Err, Ok
 
 if TYPE_CHECKING:
+    from awaitly.model.graph import Graph
     from awaitly.settings import Settings
 
 T = TypeVar("T")
@@ -72,7 +71,7 @@ class Runtime:
         self._given_store = store
         self._sinks = tuple(sinks)
         self._workflows = {workflow.name: workflow for workflow in workflows}
-        self._programs = {id(workflow.fn): compile_workflow(workflow) for workflow in workflows}
+        self._programs = {id(workflow.fn): _compiled(workflow) for workflow in workflows}
         self._engine: Engine | None = None
         self._bus: Bus | None = None
         self._token: Token[Any] | None = None
@@ -101,7 +100,7 @@ class Runtime:
             StoreError: If the store cannot be used.
         """
         given = self._given_store if self._given_store is not None else self.settings.store
-        store = store_from_url(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
+        store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
         await store.open()
         self._bus = Bus(self._sinks) if self._sinks else None
         engine = Engine(
@@ -112,7 +111,7 @@ class Runtime:
             host=HOST,
             context=_neutral_context(),
             program=self._program,
-            bind=bind_step,
+            bind=_bound,
             start_run=self._begin,
             check=_check,
             observe=self._bus.publish if self._bus is not None else None,
@@ -296,7 +295,7 @@ class Runtime:
     def _program(self, workflow: Workflow[..., Any, Any]) -> Program:
         program = self._programs.get(id(workflow.fn))
         if program is None:
-            program = self._programs[id(workflow.fn)] = compile_workflow(workflow)
+            program = self._programs[id(workflow.fn)] = _compiled(workflow)
             self._workflows[workflow.name] = workflow
         return program
 
@@ -369,6 +368,8 @@ def _check(program: Program, facts: Sequence[Fact]) -> None:
     Raises:
         Mismatch: If a recorded call has no place in the graph.
     """
+    from awaitly.compile.path import check_path
+
     calls = [fact for fact in facts if isinstance(fact, (StepFinished, StepCancelled))]
     placed = [(site, fact.step) for fact in calls if (site := site_of(fact.call)) is not None]
     problems = check_path(placed, program.graph)
@@ -380,8 +381,35 @@ def _check(program: Program, facts: Sequence[Fact]) -> None:
         )  # fmt: skip
 
 
+# What is slow to import (pydantic, sqlite3) is imported when it is first needed.
+
+
+def _compiled(workflow: Workflow[..., Any, Any]) -> Program:
+    from awaitly.compile import compile_workflow
+
+    return compile_workflow(workflow)
+
+
+def _bound(step: Step[..., Any, Any]) -> StepBinding:
+    from awaitly.compile import bind_step
+
+    return bind_step(step)
+
+
+def _graph(workflow: Workflow[..., Any, Any]) -> "Graph":
+    from awaitly.compile import graph_of
+
+    return graph_of(workflow)
+
+
+def _store(url: str) -> Store:
+    from awaitly.persist.urls import store_from_url
+
+    return store_from_url(url)
+
+
 def _settings() -> "Settings":
-    from awaitly.settings import Settings  # not at the top: pydantic-settings is slow to import
+    from awaitly.settings import Settings
 
     return Settings()
 
@@ -424,4 +452,4 @@ async def _begin_in_process(*args: Any, **kwargs: Any) -> Any:
 
 
 _fallback = PlainHost(SystemClock(), _begin_in_process)
-install(lambda: _fallback, graph_of)
+install(lambda: _fallback, _graph)

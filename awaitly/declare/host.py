@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from awaitly.model.context import StepContext
-from awaitly.model.graph import Graph
 
 if TYPE_CHECKING:
     from awaitly.declare.step import Step
     from awaitly.declare.workflow import RunOptions, Workflow
+    from awaitly.model.graph import Graph
 
 Answer: TypeAlias = Coroutine[object, None, Any]
 Wanted: TypeAlias = Literal["value", "result", "handle"]
@@ -79,10 +79,10 @@ class Host(Protocol):
 HOST: ContextVar[Host | None] = ContextVar("awaitly.host", default=None)
 
 _fallback: list[Callable[[], Host]] = []
-_compiler: list[Callable[["Workflow[..., Any, Any]"], Graph]] = []
+_compiler: "list[Callable[[Workflow[..., Any, Any]], Graph]]" = []
 
 
-def install(fallback: Callable[[], Host], compiler: Callable[["Workflow[..., Any, Any]"], Graph]) -> None:
+def install(fallback: Callable[[], Host], compiler: "Callable[[Workflow[..., Any, Any]], Graph]") -> None:
     """Say which host serves where none is set, and what makes a workflow's graph."""
     _fallback[:] = [fallback]
     _compiler[:] = [compiler]
@@ -93,6 +93,6 @@ def host() -> Host:
     return HOST.get() or _fallback[0]()
 
 
-def compiler() -> Callable[["Workflow[..., Any, Any]"], Graph]:
+def compiler() -> "Callable[[Workflow[..., Any, Any]], Graph]":
     """Return what makes a workflow's graph."""
     return _compiler[0]

@@ -20,7 +20,7 @@ from awaitly.declare.checks import (
 from awaitly.declare.host import host
 from awaitly.errors import UnexpectedError
 from awaitly.model.durations import Duration, seconds
-from awaitly.model.graph import Effect
+from awaitly.model.effects import Effect
 from awaitly.result import Err, Ok
 
 P = ParamSpec("P")

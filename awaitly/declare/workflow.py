@@ -6,16 +6,18 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from awaitly.declare.checks import checked_errors, checked_function, checked_options, checked_tags, checked_text
 from awaitly.declare.host import compiler, host
 from awaitly.errors import ConfigurationError, UnexpectedError
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact
-from awaitly.model.graph import Graph
 from awaitly.model.state import Status
 from awaitly.result import Err, Ok
+
+if TYPE_CHECKING:
+    from awaitly.model.graph import Graph
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -157,7 +159,7 @@ class Workflow(Generic[P, T_co, E_co]):
         return Workflow(self.fn, self.declared, replace(per_run, **changed))
 
     @property
-    def graph(self) -> Graph:
+    def graph(self) -> "Graph":
         """The compiled graph, errors and warnings included.
 
         Raises:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly.errors import NotSupported, UnexpectedError
 from awaitly.execute.services import ChildRun
-from awaitly.model.graph import Effect
+from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding
 from awaitly.result import Err
 

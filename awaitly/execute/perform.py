@@ -11,8 +11,8 @@ from awaitly.execute.hosts import PlainHost
 from awaitly.execute.once import resolved_start
 from awaitly.execute.outcomes import Outcome
 from awaitly.model.context import StepContext
+from awaitly.model.effects import Effect
 from awaitly.model.facts import StepCancelled, StepFinished, StepStarted
-from awaitly.model.graph import Effect
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run

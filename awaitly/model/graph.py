@@ -9,22 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from awaitly.model.effects import Effect
+
 GRAPH_FORMAT = 1
-
-
-class Effect(StrEnum):
-    """What a step does to the world, and so what a crash in the middle of it means."""
-
-    NONE = "none"
-    READ = "read"
-    WRITE = "write"
-    ONCE = "once"
-    TRANSACTION = "transaction"
-
-    @property
-    def guarded(self) -> bool:
-        """Whether everything delivered before must be stored first."""
-        return self not in (Effect.NONE, Effect.READ)
 
 
 class _Value(BaseModel):

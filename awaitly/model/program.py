@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from awaitly.model.graph import Effect, Graph
+from awaitly.model.effects import Effect
+
+if TYPE_CHECKING:
+    from awaitly.model.graph import Graph
 
 
 class ValueCodec(Protocol):
@@ -78,7 +81,7 @@ class Sites:
 class Program:
     """Everything that execution needs to know about one workflow."""
 
-    graph: Graph
+    graph: "Graph"
     fn: Callable[..., Awaitable[Any]]
     errors: tuple[type[BaseException], ...]  # declared; empty: anything expected may leave
     returns_result: bool

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from awaitly.model.durations import humanised
+from awaitly.model.effects import Effect
 from awaitly.model.graph import (
     BranchNode,
     ChildNode,
-    Effect,
     Graph,
     HelperNode,
     LoopNode,
