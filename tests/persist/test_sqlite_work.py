@@ -280,3 +280,23 @@ def test_an_opening_that_is_cancelled_ends_its_threads(tmp_path: Path, run, lane
         if thread.name in lanes():
             thread.join(5)
     assert lanes() == []
+
+
+def test_batches_of_every_size_are_stored_whole(tmp_path: Path, run) -> None:
+    """A thousand sizes share a few statements, which are filled up with rows that store nothing."""
+    traced: list[str] = []
+
+    async def story() -> None:
+        store = SqliteStore(tmp_path / "runs.db", relaxed=True, trace=traced.append)
+        await store.open()
+        await store.append([creation("r")])
+        stored = 1
+        for size in [*range(1, 40), 63, 64, 65, 127, 200, 255, 256, 257, 511, 513]:
+            append = more("r", stored, *(stepped(number) for number in range(stored, stored + size)))
+            assert list(await store.append([append])) == [Appended.STORED]
+            stored += size
+        assert list(await store.read("r", after=0)) == [stepped(number) for number in range(1, stored)]
+        await store.close()
+
+    run(story())
+    assert len({sql.count("), (") + sql.count("),(") for sql in traced if sql.startswith("INSERT INTO facts")}) < 30

@@ -2,7 +2,7 @@
 
 While the event loop's thread is busy, each statement costs this one a wait for the interpreter's lock. So facts of
 a whole batch are one statement, which is also the whole transaction where nothing else is to be written; its rows are
-padded to a power of two, so that there are few different statements, all of them prepared already.
+padded to the next of a few heights, so that there are few different statements, all of them prepared already.
 """
 
 import sqlite3
@@ -123,13 +123,14 @@ def _is_another(connection: Connection, run: int, append: Append) -> bool:
 
 
 def _sized(sql: str, width: int, values: list[object]) -> list[Statement]:
-    """Spread values over statements of at most 256 rows, padded to the next power of two."""
+    """Spread values over statements of at most 256 rows, padded to the next of four heights for each power of two."""
     most = _MOST_ROWS * width
     if len(values) > most:
         return [part for at in range(0, len(values), most) for part in _sized(sql, width, values[at : at + most])]
 
     rows = len(values) // width
-    height = 1 << (rows - 1).bit_length()
+    step = 1 << max(0, (rows - 1).bit_length() - 3)
+    height = max(1, -(-rows // step) * step)
     if height > rows:
         values += [None] * (width * (height - rows))
     return [Statement(_spelled(sql, width, height), values, rows)]
