@@ -1,6 +1,7 @@
 """The calls of one function: their labels, what becomes of their results, what is around them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from inspect import getattr_static
 from itertools import pairwise
@@ -32,6 +33,9 @@ SPAWNERS = frozenset(
 )
 
 
+_UNFIT = re.compile(r"[/<>#]")  # have a meaning in identities, which labels are a part of
+
+
 def name_of_target(target: Target) -> str:
     """Return the name by which tables know a target: of a primitive, a function, or a known object."""
     return target.name if isinstance(target, Primitive | FunctionTarget | Native) else ""
@@ -46,7 +50,7 @@ def read_function(source: FunctionSource, prefix: str) -> FunctionReading:
     for node in found:
         targets = resolve.callee(node.func)
         text = callee_text(node.func)
-        base = _base(targets) or text
+        base = _UNFIT.sub("_", _base(targets) or text)
         number = counts[base] = counts.get(base, -1) + 1
         calls.append(_call(source, node, f"{prefix}{base}#{number}", text, targets, resolve))
     return FunctionReading(
@@ -62,7 +66,7 @@ def read_function(source: FunctionSource, prefix: str) -> FunctionReading:
 
 
 def callee_text(callee: ast.expr) -> str:
-    """Return what is called as dotted text: ``tg.create_task``, ``make().run``, ``<lambda>``."""
+    """Return what is called as dotted text: ``tg.create_task``, ``make().run``, ``lambda``."""
     match callee:
         case ast.Name(id=name):
             return name
@@ -71,13 +75,13 @@ def callee_text(callee: ast.expr) -> str:
         case ast.Call(func=func):
             return f"{callee_text(func)}()"
         case ast.Lambda():
-            return "<lambda>"
+            return "lambda"
         case ast.Subscript(value=value):
             return f"{callee_text(value)}[]"
         case ast.Await(value=value):
             return callee_text(value)
         case _:
-            return "<expression>"
+            return "expression"
 
 
 def _calls(function: FunctionNode) -> Iterator[ast.Call]:

@@ -57,7 +57,8 @@ def _reach(own: FunctionType) -> dict[FunctionType, FunctionReading]:
 
 
 def _prefix(fn: FunctionType, own: FunctionType, taken: set[str]) -> str:
-    name = fn.__qualname__ if fn.__module__ == own.__module__ else f"{fn.__module__}.{fn.__qualname__}"
+    qualname = fn.__qualname__.replace(".<locals>", "").replace("<lambda>", "lambda")
+    name = qualname if fn.__module__ == own.__module__ else f"{fn.__module__}.{qualname}"
     # Two definitions of one name in one module: by their order, as there is nothing else.
     number = 1
     prefix = f"{name}:"

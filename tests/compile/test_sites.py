@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from awaitly.compile.following import read
-from awaitly.compile.sites import sites_of
+from awaitly.compile.sites import labels_of, sites_of
 from awaitly.declare.combinators import each, gather
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
@@ -393,3 +393,22 @@ def test_labels_are_unique_in_a_program(name: str) -> None:
     found = [call.label for function in read(body).functions for call in function.calls]
     assert len(found) == len(set(found))
     assert any(label.startswith(f"{name}:") for label in found)
+
+
+def test_labels_have_no_character_that_identities_use() -> None:
+    @step(name="a/b>c#1")
+    async def odd() -> None: ...
+
+    async def nested() -> None:
+        await odd()
+
+    @workflow
+    async def body() -> None:
+        await (lambda: odd())()
+        await nested()
+        (odd or odd)()
+
+    reading = read(body)
+    found = [label for function in reading.functions for label in labels_of(function)]
+    assert not [label for label in found if set("/<>") & set(label) or label.count("#") != 1]
+    assert "test_labels_have_no_character_that_identities_use.nested:a_b_c_1#0" in found
