@@ -14,6 +14,7 @@ import os
 import sysconfig
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from email import message_from_string
 from enum import StrEnum
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -135,11 +136,10 @@ def audited(info: Path) -> Audited:
     distribution = Distribution.at(info)
     findings = []
 
-    name, _, version = info.name.removesuffix(".dist-info").partition("-")
-    if distribution.read_text("METADATA") is None or not distribution.metadata["Name"]:
+    # Not distribution.metadata: what it does where a header is missing differs between versions of Python.
+    headers = message_from_string(distribution.read_text("METADATA") or "")
+    if not (headers["Name"] and headers["Version"]):
         findings.append(Finding(problem=Problem.NO_METADATA, path=f"{info.name}/METADATA"))
-    else:
-        name, version = distribution.metadata["Name"], distribution.version
 
     # Not distribution.files: since Python 3.12 it leaves out the very files that are missing.
     record = distribution.read_text("RECORD")
@@ -148,7 +148,10 @@ def audited(info: Path) -> Audited:
     rows = [row for row in csv.reader((record or "").splitlines()) if row]
     for row in rows:
         findings.extend(checked(info.parent, *(*row, "", "")[:3]))
-    return Audited(name=name, version=version, files=len(rows), findings=findings)
+    name, _, version = info.name.removesuffix(".dist-info").partition("-")
+    return Audited(
+        name=headers["Name"] or name, version=headers["Version"] or version, files=len(rows), findings=findings
+    )
 
 
 def checked(site: Path, path: str, recorded: str, size: str) -> Iterator[Finding]:
@@ -187,9 +190,7 @@ def as_markdown(report: Report) -> str:
         lines.append("Every file is what its RECORD says.")
 
     lines += ["", "| Distribution | Version | Files | Findings |", "|---|---|---:|---:|"]
-    lines += [
-        f"| {one.name} | {one.version} | {one.files} | {len(one.findings)} |" for one in report.distributions
-    ]
+    lines += [f"| {one.name} | {one.version} | {one.files} | {len(one.findings)} |" for one in report.distributions]
     return "\n".join(lines) + "\n"
 
 

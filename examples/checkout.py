@@ -310,7 +310,6 @@ class PaymentServer(ThreadingHTTPServer):
                     return 200, row | ({"status": "settled"} if self.requests[payment] >= LOOKUPS else {})
         return 404, {"error": "no such charge"}
 
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing if the caller has gone: it was killed, or has given up."""
         if not isinstance(sys.exception(), ConnectionError):
