@@ -41,6 +41,7 @@ from awaitly.declare.workflow import RunHandle
 
 _COROUTINE: type = CoroutineType
 _VAGUE = (object, Any, Callable, Awaitable, Coroutine)  # annotations that leave open what is run
+_MOST = 300  # expressions looked into for one answer
 _ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
 _DISPLAYS: Mapping[type[ast.AST], type] = {
     ast.JoinedStr: str,
@@ -62,22 +63,36 @@ class Resolver:
         self.source = source
         self.scopes: Mapping[ast.AST, Scope] = scopes_of(source.node)
         self._known: dict[ast.AST, Targets] = {}
-        self._pending: set[ast.AST] = set()
+        self._pending: set[object] = set()  # expressions and names that are being resolved
+        self._cut = False  # whether one of them was met again
+        self._work = 0
 
     def __call__(self, expression: ast.expr) -> Targets:
         """Return everything that ``expression`` may stand for."""
         if expression in self._known:
             return self._known[expression]
-        if expression in self._pending:
-            return ()  # a name that is bound to itself: its other bindings decide
-        self._pending.add(expression)
+        outermost = not self._pending
+        self._work = 0 if outermost else self._work + 1
+        if self._work > _MOST:
+            return (Unresolved("too many assignments lead to it"),)
+
+        cut_before, self._cut = self._cut, False
+        found = self._guarded(expression, lambda: self._targets(expression))
+        if outermost or not self._cut:
+            self._known[expression] = found = found or (Unresolved("it is bound to itself"),)
+        self._cut = not outermost and (self._cut or cut_before)
+        return found
+
+    def _guarded(self, key: object, find: Callable[[], Iterator[Target]]) -> Targets:
+        """Return what ``find`` yields; nothing where ``key`` leads back to itself: its other bindings decide."""
+        if key in self._pending:
+            self._cut = True
+            return ()
+        self._pending.add(key)
         try:
-            found = _unique(self._targets(expression))
+            return _unique(find())
         finally:
-            self._pending.discard(expression)
-        if not self._pending:
-            self._known[expression] = found or (Unresolved("it is bound to itself"),)
-        return found if self._pending else self._known[expression]
+            self._pending.discard(key)
 
     def _targets(self, expression: ast.expr) -> Iterator[Target]:
         match expression:
@@ -143,12 +158,13 @@ class Resolver:
         return scope.find(name.id) if scope else None
 
     def _name(self, name: ast.Name) -> Iterator[Target]:
-        bindings = self.bindings(name)
+        scope = self.scope_at(name)
+        bindings = scope.find(name.id) if scope else None
         if bindings is None:
             yield self.outside(name.id)
             return
-        for binding in bindings:
-            yield from self._bound(name.id, binding)
+        found = bindings
+        yield from self._guarded(id(found), lambda: (t for one in found for t in self._bound(name.id, one)))
 
     def outside(self, name: str) -> Target:
         """Return what a name that the body does not bind stands for: closure, module, builtins."""
@@ -332,24 +348,27 @@ def _is_header(above: ast.AST, node: ast.AST) -> bool:
 
 
 def _unique(targets: Iterator[Target]) -> Targets:
-    found: list[Target] = []
-    for target in targets:
-        if not any(_same(target, other) for other in found):
-            found.append(target)
-    return tuple(found)
+    # Compared by what they are about: user objects may define equality as they like.
+    return tuple({_identity(target): target for target in targets}.values())
 
 
-def _same(one: Target, other: Target) -> bool:
-    if type(one) is not type(other):
-        return False
-    match one, other:
-        case (StepTarget(), StepTarget()):
-            return one.step is other.step and one.via == other.via
-        case (WorkflowTarget(), WorkflowTarget()):
-            return one.workflow is other.workflow and one.via == other.via
-        case (Native(), Native()):
-            return one.value is other.value and one.name == other.name
-        case (Partial(), Partial()):
-            return _same(one.inner, other.inner)
-        case _:
-            return one == other
+def _identity(target: Target) -> tuple[object, ...]:
+    match target:
+        case Unresolved(reason=reason):
+            return (Unresolved, reason)
+        case Instance(cls=cls, origin=origin):
+            return (Instance, id(cls), id(origin))
+        case StepTarget(step=step, via=via):
+            return (StepTarget, id(step), via)
+        case WorkflowTarget(workflow=workflow, via=via):
+            return (WorkflowTarget, id(workflow), via)
+        case Native(name=name, value=value):
+            return (Native, name, id(value))
+        case FunctionTarget(fn=fn):
+            return (FunctionTarget, id(fn))
+        case LocalFunction(node=node):
+            return (LocalFunction, id(node))
+        case Primitive(name=name):
+            return (Primitive, name)
+        case Partial(inner=inner):
+            return (Partial, *_identity(inner))

@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from awaitly.declare.combinators import each, gather
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
+from tests.compile import written
 from tests.compile.outline import outline
 
 
@@ -259,3 +262,24 @@ def test_nested_functions_without_steps_are_ordinary(kind: str) -> None:
         return sorted(orders, key=size) + sorted(orders, key=lambda order: -len(order))
 
     assert opaque(body) == []
+
+
+def test_names_that_are_assigned_again_and_again_are_read_in_reasonable_time(tmp_path: Path) -> None:
+    names = [f"v{number}" for number in range(12)]
+    circle = "".join(f"        {one} = {other}.strip() if {one} else {other}\n" for one in names for other in names)
+    chain = "".join(f"    w{number + 1} = w{number}.a if order else w{number}.b\n" for number in range(40))
+    text = (
+        "@workflow\nasync def body(order):\n"
+        + "".join(f"    {name} = order\n" for name in names)
+        + "    for _ in order:\n"
+        + circle
+        + "    w0 = order\n"
+        + chain
+        + "    await v3.pay(w40.x)\n    act = charge\n    act = act or act\n    await act(v1)\n"
+    )
+    started = time.perf_counter()
+
+    lines = opaque(written.body(tmp_path, text))
+
+    assert [line.partition(" ")[0] for line in lines] == ["v3.pay#0"]
+    assert time.perf_counter() - started < 10
