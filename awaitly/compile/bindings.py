@@ -9,7 +9,6 @@ from functools import partial
 from inspect import Signature, iscoroutinefunction
 from types import FunctionType
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from awaitly.compile import places
 from awaitly.compile.fingerprints import step_fingerprint
@@ -26,6 +25,34 @@ from awaitly.persist.codec import ArgumentsCodec, ErrorCodec, codec_for
 
 Made = TypeVar("Made")
 
+_HELD = "__awaitly_bound__"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refusing:
+    """Stands for a codec that cannot be made, where nothing is stored; whoever does use it is told why."""
+
+    error: UnstorableType
+
+    def roundtrip(self, value: Any) -> tuple[bytes, Any]:
+        """Refuse."""
+        raise self._again()
+
+    def fingerprint(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Refuse."""
+        raise self._again()
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Refuse."""
+        raise self._again()
+
+    def decode(self, data: bytes) -> Any:
+        """Refuse."""
+        raise self._again()
+
+    def _again(self) -> UnstorableType:
+        return UnstorableType(self.error.message, hint=self.error.hint)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -35,6 +62,7 @@ class Problem:
     position: Position
     message: str
     hint: str
+    when_stored: bool = False  # it matters to durable runs only
 
     def diagnostic(self) -> Diagnostic:
         """Return the problem as what a compilation reports; nothing that is unbound can run."""
@@ -58,9 +86,9 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundStep:
-    """A step's binding, or what is wrong with it. Does not hold the step, so that a weak table can keep it."""
+    """A step's binding, and what is wrong with it."""
 
-    binding: StepBinding | None
+    binding: StepBinding | None  # None if it cannot even run where nothing is stored
     template: KeyTemplate | None
     problems: tuple[Problem, ...]
 
@@ -87,28 +115,27 @@ def bind_workflow(reading: Reading) -> Bound:
 
 
 def bind_step(step: Step[..., Any, Any]) -> StepBinding:
-    """Return the binding of a step that has no problems, as outside of workflows.
+    """Return the binding of a step for calls outside of workflows, where it makes no difference what can be stored.
 
     Raises:
         CompileError: With a diagnostic for each problem.
     """
     bound = bound_step(step)
     if bound.binding is None:
-        first = bound.problems[0]
-        diagnostics = tuple(problem.diagnostic() for problem in bound.problems)
+        problems = [problem for problem in bound.problems if not problem.when_stored]
+        first = problems[0]
+        diagnostics = tuple(problem.diagnostic() for problem in problems)
         raise CompileError(f"{first.position}: {first.message}", diagnostics=diagnostics, hint=first.hint)
     return bound.binding
 
 
 def bound_step(step: Step[..., Any, Any]) -> BoundStep:
     """Return a step bound; done once for each step, and again when it was given a verifier."""
-    known = _steps.get(step)
+    # Kept with the step: its function may hold the step, so that no weak table would ever let go of it.
+    known: BoundStep | None = vars(step).get(_HELD)
     if known is None or (known.binding and known.binding.verify is not step.verifier):
-        _steps[step] = known = _bind(step)
+        known = vars(step)[_HELD] = _bind(step)
     return known
-
-
-_steps: WeakKeyDictionary[Step[..., Any, Any], BoundStep] = WeakKeyDictionary()
 
 
 def _bind(step: Step[..., Any, Any]) -> BoundStep:
@@ -134,7 +161,7 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
         on_ambiguous=options.on_ambiguous.value,
         verify=step.verifier,
     )
-    return BoundStep(binding, parts.template, ())
+    return BoundStep(binding, parts.template, tuple(binder.problems))
 
 
 def _bound_workflow(workflow: Workflow[..., Any, Any]) -> tuple[Parts | None, tuple[Problem, ...]]:
@@ -178,7 +205,7 @@ class _Binder:
         arguments = self._arguments(exclude)
         result = self._stored("return", lambda: codec_for(returns.value, where=f"{self.owner} returns"))
         failure = self._stored("errors", lambda: ErrorCodec(every, where=f"errors= of {self.owner}"))
-        if self.problems or arguments is None or result is None or failure is None:
+        if not all(problem.when_stored for problem in self.problems):
             return None
         return Parts(declared, returns.is_result, made, self.template, arguments, result, failure)
 
@@ -200,6 +227,7 @@ class _Binder:
                     places.parameter(self.fn, name),
                     f"the annotation of {what} of {self.owner} cannot be resolved: {reason}",
                     "import what it names at the top of the module, outside of `if TYPE_CHECKING`",
+                    when_stored=name != "return",
                 )
         if self.typed.returns.mixed:
             self._problem(
@@ -221,15 +249,15 @@ class _Binder:
         self._problem("bad-key-template", places.option(self.fn, "key"), message, template.hint)
         return None
 
-    def _arguments(self, exclude: frozenset[str]) -> InputCodec | None:
+    def _arguments(self, exclude: frozenset[str]) -> InputCodec:
         signature, hints = self.typed.signature, self.typed.hints
         try:
             return ArgumentsCodec(signature, hints, exclude=exclude, where=self.owner)
-        except UnstorableType:
+        except UnstorableType as error:
             for name, parameter in signature.parameters.items():
                 alone = signature.replace(parameters=[parameter])
                 self._stored(name, partial(self._argument, alone, name, exclude))
-            return None
+            return Refusing(error)
 
     def _argument(self, alone: Signature, name: str, exclude: frozenset[str]) -> object:
         if self.owner.startswith("step "):
@@ -237,16 +265,14 @@ class _Binder:
         # Arguments of workflows are stored: the codec's advice to leave one out is for steps.
         return codec_for(self.typed.hints.get(name, Any), where=f"{self.owner}, argument {name!r}")
 
-    def _stored(self, place: str, make: Callable[[], Made]) -> Made | None:
+    def _stored(self, place: str, make: Callable[[], Made]) -> Made | Refusing:
         try:
             return make()
         except UnstorableType as error:
-            if place == "errors":
-                self._problem("unstorable-type", places.option(self.fn, place), error.message, error.hint)
-            else:
-                code = "unstorable-type" if place == "return" else "unstorable-argument"
-                self._problem(code, places.parameter(self.fn, place), error.message, error.hint)
-            return None
+            position = places.option(self.fn, place) if place == "errors" else places.parameter(self.fn, place)
+            code = "unstorable-type" if place in ("errors", "return") else "unstorable-argument"
+            self._problem(code, position, error.message, error.hint, when_stored=True)
+            return Refusing(error)
 
-    def _problem(self, code: str, position: Position, message: str, hint: str) -> None:
-        self.problems.append(Problem(code, position, message, hint))
+    def _problem(self, code: str, position: Position, message: str, hint: str, *, when_stored: bool = False) -> None:
+        self.problems.append(Problem(code, position, message, hint, when_stored))

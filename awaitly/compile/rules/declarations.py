@@ -18,7 +18,7 @@ def _bound(code: str) -> Callable[[Subject], Iterator[Finding]]:
     def find(subject: Subject) -> Iterator[Finding]:
         """What could not be bound, for one reason."""
         for problem in subject.bound.problems:
-            if problem.code == code:
+            if problem.code == code and (subject.durable or not problem.when_stored):
                 yield Finding(problem.position, problem.message, problem.hint)
 
     return find

@@ -11,7 +11,7 @@ from awaitly.compile.bindings import bind_step
 from awaitly.declare.combinators import each, gather
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
-from awaitly.errors import CompileError, UsageError
+from awaitly.errors import CompileError, UnstorableType, UsageError
 from awaitly.model.graph import Severity
 from awaitly.result import Ok, Result
 
@@ -111,6 +111,12 @@ async def types_that_cannot_be_stored(order: Order, lock: Lock) -> Lock:  # unst
     return lock
 
 
+@workflow(durable=False)
+async def types_where_nothing_is_stored(order: Order, lock: Lock) -> Lock:
+    await locked(order, lock, lock)
+    return await locking(order)
+
+
 @workflow
 async def annotations_that_say_too_little_or_too_much(order: Order) -> None:
     await unresolved(order)
@@ -155,6 +161,7 @@ MARKED = [
     (bad_templates_of_steps, [misspelt]),
     (bad_templates_of_workflows, []),
     (types_that_cannot_be_stored, [locked, locking]),
+    (types_where_nothing_is_stored, []),
     (annotations_that_say_too_little_or_too_much, [unresolved, mixed, misnamed]),
     (keys_that_do_not_vary, []),
     (keys_that_vary, []),
@@ -197,6 +204,15 @@ def test_a_step_outside_of_workflows_is_bound_or_refused() -> None:
         bind_step(misspelt)
 
     assert bind_step(charge) is bind_step(charge)
+
+
+def test_a_step_whose_types_cannot_be_stored_is_bound_where_nothing_is_stored() -> None:
+    binding = bind_step(locked)
+
+    with pytest.raises(UnstorableType, match="cannot be stored"):
+        binding.arguments.fingerprint((Order(id="7"), Lock(), Lock()), {})
+    with pytest.raises(UnstorableType, match="cannot be stored"):
+        bind_step(locking).result.roundtrip(Lock())
 
 
 def test_a_binding_has_everything_that_a_call_needs() -> None:
