@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from awaitly.compile.callnodes import CallNodes
 from awaitly.compile.implicit import AWAITING, ENTERING
@@ -27,17 +28,38 @@ Nodes = tuple[Node, ...]
 
 def nodes_of(reading: Reading) -> Nodes:
     """Return the body of a workflow as nodes."""
-    return Builder(reading, reading.main, (reading.main.node,)).body(reading.main.node)
+    return Builder(reading, reading.main, (reading.main.node,), Made()).body(reading.main.node)
+
+
+@dataclass(slots=True)
+class Made:
+    """The bodies that were made already: a helper that is called twice has the same nodes twice."""
+
+    bodies: dict[FunctionNode, Nodes] = field(default_factory=dict)
+    recursions: int = 0  # counted, so that a body that depends on who called it is made anew
 
 
 class Builder(CallNodes):
     """Makes the nodes of one function; calls of other functions make builders of their own."""
 
+    def __init__(
+        self, reading: Reading, function: FunctionReading, stack: tuple[FunctionNode, ...], made: Made
+    ) -> None:
+        super().__init__(reading, function, stack)
+        self.made = made
+
     def inner(self, function: FunctionReading, node: FunctionNode) -> Nodes | None:
         """Return the nodes of a called function; None where it is being read already."""
         if node in self.stack:
+            self.made.recursions += 1
             return None
-        return Builder(self.reading, function, (*self.stack, node)).body(node)
+        if node in self.made.bodies:
+            return self.made.bodies[node]
+        before = self.made.recursions
+        body = Builder(self.reading, function, (*self.stack, node), self.made).body(node)
+        if self.made.recursions == before:
+            self.made.bodies[node] = body
+        return body
 
     def body(self, node: FunctionNode) -> Nodes:
         """Return the nodes of a whole function."""
@@ -71,6 +93,8 @@ class Builder(CallNodes):
             case ast.Raise(exc=exc):
                 text = ast.unparse(exc) if exc else ""
                 return (*self._optional(exc), RaiseNode(text=text, position=self.at(statement)))
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                return tuple(node for value in values for node in self.assigned(value)) + self._all(names)
             case ast.Assign(targets=targets, value=value):
                 plain = all(isinstance(target, ast.Name) for target in targets)
                 return (self.assigned(value) if plain else self.expression(value)) + self._all(targets)

@@ -19,6 +19,7 @@ from typing import Any
 
 from awaitly.compile.targets import (
     FunctionTarget,
+    Instance,
     Native,
     Partial,
     Primitive,
@@ -64,7 +65,7 @@ def describe(value: object, path: str) -> Target:
     if not issubclass(kind, FunctionType | type):
         return Native(name_of(value, path), value)
     callable_: Any = value
-    if callable_.__module__.partition(".")[0] == "awaitly" and callable_.__name__ in PRIMITIVES:
+    if (callable_.__module__ or "").partition(".")[0] == "awaitly" and callable_.__name__ in PRIMITIVES:
         return Primitive(callable_.__name__)
     if issubclass(kind, FunctionType):
         return FunctionTarget(name_of(value, path), _as(FunctionType, value))
@@ -142,3 +143,17 @@ def _of_module(module: ModuleType, name: str, path: str) -> Target:
     if submodule is not None:
         return describe(submodule, path)
     return Unresolved(f"{path} does not exist when the workflow is compiled")
+
+
+def owner_of(fn: FunctionType) -> Instance | Native | None:
+    """Return what the first parameter of a method is; None for a function, or a class that cannot be found."""
+    owner: Any = None
+    for part in fn.__qualname__.split(".")[:-1]:
+        owner = (fn.__globals__ if owner is None else vars(owner)).get(part)
+        if not issubclass(type(owner), type):
+            return None
+    held = vars(owner).get(fn.__name__) if owner is not None else None
+    if held is fn:
+        return Instance(owner)
+    is_classmethod = type(held) is classmethod and held.__func__ is fn
+    return Native(name_of(owner, fn.__qualname__), owner) if is_classmethod else None

@@ -10,7 +10,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, getattr_static
 from types import CoroutineType, FunctionType
 from typing import Any
 
-from awaitly.compile.objects import attribute_of, describe, member, name_of
+from awaitly.compile.objects import attribute_of, describe, member, name_of, owner_of
 from awaitly.compile.scope import (
     Assigned,
     Binding,
@@ -62,6 +62,7 @@ class Resolver:
     def __init__(self, source: FunctionSource) -> None:
         self.source = source
         self.scopes: Mapping[ast.AST, Scope] = scopes_of(source.node)
+        self.owner = owner_of(source.fn)  # what `self` or `cls` stands for
         self._known: dict[ast.AST, Targets] = {}
         self._pending: set[object] = set()  # expressions and names that are being resolved
         self._cut = False  # whether one of them was met again
@@ -182,7 +183,8 @@ class Resolver:
     def _bound(self, name: str, binding: Binding) -> Iterator[Target]:
         match binding:
             case Parameter(node=node):
-                yield self._of_annotation(node.annotation, f"{name} is a parameter")
+                owner = self.owner if node in self.source.node.args.args[:1] else None
+                yield owner or self._of_annotation(node.annotation, f"{name} is a parameter")
             case Assigned(value=value, path=path):
                 yield from self._unpacked(value, path)
             case Defined(node=node):
@@ -258,7 +260,8 @@ class Resolver:
             found = getattr_static(cls, attr)
         except AttributeError:
             for base in cls.__mro__:
-                annotation = vars(base).get("__annotations__", {}).get(attr)
+                own = vars(base).get("__annotations__")
+                annotation = own.get(attr) if isinstance(own, dict) else None  # a descriptor, of `type` itself
                 if isinstance(annotation, type):
                     return Instance(annotation)
             return Unresolved(f"{text} is an attribute of a {cls.__name__}")
@@ -291,6 +294,8 @@ class Resolver:
             match target:
                 case Native(value=functools.partial) if call.args:
                     yield from (Partial(inner) for inner in self(call.args[0]))
+                case Native(value=builtins.super) if isinstance(self.owner, Instance) and not call.args:
+                    yield Instance(self.owner.cls.__mro__[1])
                 case Native(value=type() as cls):
                     yield Instance(cls, call)
                 case WorkflowTarget(workflow=workflow, via="options"):

@@ -506,3 +506,70 @@ def test_an_unawaited_step_is_marked() -> None:
         charge(order)  # type: ignore[unused-coroutine]
 
     check(body, "charge charge#0(order=order) not awaited")
+
+
+class Base:
+    async def pay(self, order: str) -> str:
+        return await charge(order)
+
+
+class Shop(Base):
+    async def sell(self, order: str) -> str:
+        await self.hold(order)
+        return await self.pay(order)
+
+    async def pay(self, order: str) -> str:
+        return await super().pay(order)
+
+    @classmethod
+    async def hold(cls, order: str) -> str:
+        return await cls.held(order)
+
+    @staticmethod
+    async def held(order: str) -> str:
+        return await reserve(order)
+
+
+def test_methods_that_call_methods_of_their_object() -> None:
+    @workflow
+    async def body(order: str) -> None:
+        shop = Shop()
+        await shop.sell(order)
+
+    check(
+        body,
+        """
+        helper Shop.sell shop.sell#0
+            helper Shop.hold Shop.sell:self.hold#0
+                helper Shop.held Shop.hold:cls.held#0
+                    reserve at Shop.held:reserve#0(order=order)
+                    return await reserve(order)
+                return await cls.held(order)
+            helper Shop.pay Shop.sell:self.pay#0
+                helper Base.pay Shop.pay:super().pay#0
+                    charge at Base.pay:charge#0(order=order)
+                    return await charge(order)
+                return await super().pay(order)
+            return await self.pay(order)
+        """,
+    )
+
+
+def test_names_that_swap_steps() -> None:
+    @workflow
+    async def body(order: str) -> None:
+        one, two = charge, reserve
+        await one(order)
+        await two(order)
+
+    check(body, "charge charge#0(order=order)\nreserve reserve#0(order=order)")
+
+
+def test_a_helper_that_is_called_twice_is_there_twice() -> None:
+    @workflow
+    async def body(order: str) -> None:
+        await Service.back(order)
+        await Service.back(order)
+
+    inside = "    reserve at Service.back:reserve#0(order=order)\n    return await reserve(order)\n"
+    assert outline(body) == "".join(f"helper Service.back Service.back#{number}\n{inside}" for number in (0, 1))
