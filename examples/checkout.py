@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -108,24 +109,23 @@ async def fetch_user(user_id: str) -> User:
 @step(key="reserve:{order.id}")
 def reserve(order: Order) -> Result[int, OutOfStock]:
     """Or return it: the annotation declares it, and the workflow receives the number left."""
-    with closing(sqlite3.connect("warehouse.db", timeout=30)) as warehouse, warehouse:
-        warehouse.execute("CREATE TABLE IF NOT EXISTS reserved (order_id PRIMARY KEY, sku, quantity)")
-        warehouse.execute("BEGIN IMMEDIATE")
+    with warehouse() as database:
         counted = "SELECT coalesce(sum(quantity), 0) FROM reserved WHERE sku = ? AND order_id != ?"
-        (taken,) = warehouse.execute(counted, (order.sku, order.id)).fetchone()
+        (taken,) = database.execute(counted, (order.sku, order.id)).fetchone()
         left = STOCK[order.sku] - taken
         if order.quantity > left:
             return Err(OutOfStock(sku=order.sku, left=left))
         # A step that was interrupted is executed again: written like this, twice is the same as once.
         row = (order.id, order.sku, order.quantity)
-        warehouse.execute("INSERT OR REPLACE INTO reserved VALUES (?, ?, ?)", row)
+        database.execute("INSERT OR REPLACE INTO reserved VALUES (?, ?, ?)", row)
         return Ok(left - order.quantity)
 
 
 @step(key="release:{order.id}")
 def release(order: Order) -> None:
-    with closing(sqlite3.connect("warehouse.db", timeout=30)) as warehouse, warehouse:
-        warehouse.execute("DELETE FROM reserved WHERE order_id = ?", (order.id,))
+    """Harmless where nothing was reserved."""
+    with warehouse() as database:
+        database.execute("DELETE FROM reserved WHERE order_id = ?", (order.id,))
 
 
 @step(key="charge:{order.id}", timeout="20s", errors=CardDeclined)
@@ -229,6 +229,15 @@ USERS = {"u1": "Ada", "u2": "Grace", "u3": "Edsger", "u4": "Barbara", "u5": "Ton
 STOCK = {"teapot": 40, "umbrella": 25, "lamp": 30, "globe": 0, "piano": 2}
 DECLINED = {"card-stolen": "stolen_card", "card-empty": "insufficient_funds", "card-old": "expired_card"}
 LOOKUPS = 2  # until a pending charge is settled
+
+
+@contextmanager
+def warehouse() -> Iterator[sqlite3.Connection]:
+    """Open the warehouse's database for one transaction."""
+    with closing(sqlite3.connect("warehouse.db", timeout=30)) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS reserved (order_id PRIMARY KEY, sku, quantity)")
+        database.execute("BEGIN IMMEDIATE")
+        yield database
 
 
 # Not an argument of the workflow: arguments are stored with a run, and the service may have moved when it is resumed.

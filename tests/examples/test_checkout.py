@@ -108,6 +108,13 @@ def test_an_expected_failure_is_the_result_and_leaves_nothing_reserved(
     assert reserved(workplace) == {}
 
 
+def test_releasing_what_was_never_reserved_is_harmless(run: Run, workplace: Path) -> None:
+    """An unknown user may be found out before the reservation has begun."""
+    run(example.release(one_order()))
+
+    assert reserved(workplace) == {}
+
+
 def test_after_an_outage_the_stock_stays_reserved(run: Run, workplace: Path, payments: PaymentServer) -> None:
     """Whether the card was charged is open, so somebody has to look."""
     result = run(once(one_order(card="card-broken")))
