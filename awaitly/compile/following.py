@@ -3,6 +3,7 @@
 import ast
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -25,8 +26,8 @@ def read(workflow: Workflow[..., Any, Any]) -> Reading:
     """
     own: Any = workflow.fn
     found = _reach(own)
-    kept = _with_steps(found, own)
-    functions = tuple(function for fn, function in found.items() if fn is own or fn in kept)
+    kept = _with_steps(found) | {id(own.__code__)}
+    functions = tuple(function for code, function in found.items() if code in kept)
     steps: dict[str, tuple[Step[..., Any, Any], ...]] = {}
     children: dict[str, Workflow[..., Any, Any]] = {}
     for target in (target for function in functions for target in _mentioned(function)):
@@ -38,21 +39,26 @@ def read(workflow: Workflow[..., Any, Any]) -> Reading:
     return Reading(workflow, functions, steps, children, problems=())
 
 
-def _reach(own: FunctionType) -> dict[FunctionType, FunctionReading]:
-    """Read ``own`` and, transitively, the functions of its package that it calls or hands over."""
-    found = {own: read_function(source_of(own), "")}
-    pending = [own]
-    labels = {""}
+def _reach(own: FunctionType) -> dict[int, FunctionReading]:
+    """Read ``own`` and, transitively, the functions of its package that it calls or hands over, by ``id(code)``."""
+    sources = {id(own.__code__): source_of(own)}
+    prefixes = {id(own.__code__): ""}
+    found = {id(own.__code__): read_function(sources[id(own.__code__)], "")}
+    pending = [id(own.__code__)]
     while pending:
         for fn in _called(found[pending.pop(0)]):
-            if fn in found or not same_package(fn, own):
+            code = id(fn.__code__)
+            known = sources.get(code)
+            if fn is own or not same_package(fn, own) or (known and fn in (known.fn, *known.twins)):
                 continue
             try:
-                source = source_of(fn)
+                sources[code] = replace(known, twins=(*known.twins, fn)) if known else source_of(fn)
             except CompileError:
                 continue  # the call is opaque then
-            found[fn] = read_function(source, _prefix(fn, own, labels))
-            pending.append(fn)
+            if code not in prefixes:
+                prefixes[code] = _prefix(fn, own, set(prefixes.values()))
+            found[code] = read_function(sources[code], prefixes[code])
+            pending.append(code)
     return found
 
 
@@ -65,7 +71,6 @@ def _prefix(fn: FunctionType, own: FunctionType, taken: set[str]) -> str:
     while prefix in taken:
         number += 1
         prefix = f"{name}~{number}:"
-    taken.add(prefix)
     return prefix
 
 
@@ -102,11 +107,15 @@ def _mentioned(function: FunctionReading) -> Iterator[Target]:
     yield from implicit_targets(function)
 
 
-def _with_steps(found: Mapping[FunctionType, FunctionReading], own: FunctionType) -> set[FunctionType]:
-    """Return the helpers that contain steps, call one that does, or hide what they do."""
-    kept = {fn for fn, function in found.items() if fn is not own and _has_own_steps(function)}
+def _with_steps(found: Mapping[int, FunctionReading]) -> set[int]:
+    """Return the functions that contain steps, call one that does, or hide what they do."""
+    kept = {code for code, function in found.items() if _has_own_steps(function)}
     while True:
-        more = {fn for fn, function in found.items() if fn not in kept and kept.intersection(_called(function))}
+        more = {
+            code
+            for code, function in found.items()
+            if code not in kept and not kept.isdisjoint(id(fn.__code__) for fn in _called(function))
+        }
         if not more:
             return kept
         kept |= more

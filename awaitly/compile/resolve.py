@@ -162,23 +162,15 @@ class Resolver:
         scope = self.scope_at(name)
         bindings = scope.find(name.id) if scope else None
         if bindings is None:
-            yield self.outside(name.id)
+            yield from self.outside(name.id)
             return
         found = bindings
         yield from self._guarded(id(found), lambda: (t for one in found for t in self._bound(name.id, one)))
 
-    def outside(self, name: str) -> Target:
-        """Return what a name that the body does not bind stands for: closure, module, builtins."""
-        fn = self.source.fn
-        if name in fn.__code__.co_freevars:
-            try:
-                return describe(fn.__closure__[fn.__code__.co_freevars.index(name)].cell_contents, name)  # type: ignore[index]
-            except ValueError:
-                return Unresolved(f"{name} is not assigned yet when the workflow is compiled")
-        for names in (fn.__globals__, vars(builtins)):
-            if name in names:
-                return describe(names[name], name)
-        return Unresolved(f"{name} is not defined when the workflow is compiled")
+    def outside(self, name: str) -> Iterator[Target]:
+        """Yield what a name that the body does not bind stands for: closure, module, builtins."""
+        for fn in (self.source.fn, *self.source.twins):
+            yield _outside(fn, name)
 
     def _bound(self, name: str, binding: Binding) -> Iterator[Target]:
         match binding:
@@ -340,6 +332,18 @@ class Resolver:
                     yield Unresolved(f"{text} does not exist when the workflow is compiled")
             else:
                 yield Unresolved(f"{text} is looked up when it runs")
+
+
+def _outside(fn: FunctionType, name: str) -> Target:
+    if name in fn.__code__.co_freevars:
+        try:
+            return describe(fn.__closure__[fn.__code__.co_freevars.index(name)].cell_contents, name)  # type: ignore[index]
+        except ValueError:
+            return Unresolved(f"{name} is not assigned yet when the workflow is compiled")
+    for names in (fn.__globals__, vars(builtins)):
+        if name in names:
+            return describe(names[name], name)
+    return Unresolved(f"{name} is not defined when the workflow is compiled")
 
 
 def _is_header(above: ast.AST, node: ast.AST) -> bool:

@@ -50,6 +50,7 @@ class FunctionSource:
     fn: FunctionType
     node: FunctionNode
     file: SourceFile
+    twins: tuple[FunctionType, ...] = ()  # made from the same code with other closures: they share its call sites
 
 
 _files: dict[str, SourceFile] = {}

@@ -573,3 +573,24 @@ def test_a_helper_that_is_called_twice_is_there_twice() -> None:
 
     inside = "    reserve at Service.back:reserve#0(order=order)\n    return await reserve(order)\n"
     assert outline(body) == "".join(f"helper Service.back Service.back#{number}\n{inside}" for number in (0, 1))
+
+
+def _paying(act: Any) -> Any:
+    async def pay(order: str) -> str:
+        return await act(order)
+
+    return pay
+
+
+by_card, by_stock = _paying(charge), _paying(reserve)
+
+
+def test_helpers_that_share_their_code_share_their_places() -> None:
+    @workflow
+    async def body(order: str) -> None:
+        await by_card(order)
+        await by_stock(order)
+
+    text = outline(body)
+    assert text.count("charge at _paying.pay:act#0(order=order)") == 2
+    assert text.count("reserve at _paying.pay:act#0(order=order)") == 2
