@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from awaitly.errors import StepTimeout
+from awaitly.errors import RunStopped, RunSuspended, StepTimeout
 from awaitly.execute.outcomes import Outcome, failed, succeeded
 from awaitly.model.clock import Clock
 from awaitly.model.durations import humanised
@@ -16,12 +16,18 @@ from awaitly.policies.timeout import Expired, within
 
 
 async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) -> tuple[Outcome, bytes]:
-    """Execute the step's function once and return how it ended, with the encoded value or error."""
+    """Execute the step's function once and return how it ended, with the encoded value or error.
+
+    Raises:
+        RunSuspended: If it neither succeeded nor failed: a run that it waited for stopped without ending.
+    """
     try:
         if binding.timeout is None and not binding.blocking:
             value = await binding.fn(*args, **kwargs)
         else:
             value = await invoke(binding.fn, binding.blocking, args, kwargs, binding.timeout, clock, binding.name)
+    except RunStopped as error:
+        raise RunSuspended(f"step {binding.name} was interrupted: {error}") from error
     except Exception as error:  # noqa: BLE001 - whatever a step raises is an outcome
         return failed(binding, error)
     except asyncio.CancelledError as error:

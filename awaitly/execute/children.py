@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from awaitly.errors import NotSupported, UnexpectedError
+from awaitly.errors import AwaitlyError, NotSupported, RunSuspended, UnexpectedError
 from awaitly.execute.services import ChildRun
 from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding
@@ -26,16 +26,23 @@ def child_binding(run: "Run", workflow: Any, options: Any, identity: str, wanted
     services = run.services
     program = services.program(workflow)
     begun: list[ChildRun] = []
+    asked: list[bool] = []  # to end, maybe before it was started
 
     async def execute(*args: Any, **kwargs: Any) -> Any:
         child = await services.start_child(workflow, options, args, kwargs, parent=run.id, identity=identity)
         begun.append(child)
-        result = await child.result()
+        if asked:
+            stop()
+        try:
+            result = await child.result()
+        except AwaitlyError as error:
+            raise RunSuspended(f"child run {child.id} has stopped: {error}") from error
         if isinstance(result, Err) and isinstance(result.error, UnexpectedError):
             raise result.error
         return result
 
     def stop() -> None:
+        asked.append(True)
         for child in begun:
             asyncio.get_running_loop().create_task(child.cancel("its parent was cancelled"), context=services.context)
 

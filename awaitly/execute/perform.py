@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from awaitly.errors import AwaitlyError, UnexpectedError
+from awaitly.errors import AwaitlyError, RunStopped, RunSuspended, UnexpectedError
 from awaitly.execute.attempts import attempt
 from awaitly.execute.calls import Call, Phase
 from awaitly.execute.hosts import PlainHost
@@ -66,6 +66,10 @@ class Performer:
                 ending=outcome.ending, payload=payload, seconds=now - began,
             )  # fmt: skip
             self.settled(call, finished, outcome)
+        except RunSuspended as stopped:
+            # What it waited for has stopped without ending, and so does this run; a shutdown lets the others finish.
+            if not run.parking:
+                run.stop(stopped.__cause__ if isinstance(stopped.__cause__, AwaitlyError) else RunStopped(str(stopped)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the body waiting for ever
             run.stop(UnexpectedError.of(error, step=binding.name))
         finally:

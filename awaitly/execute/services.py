@@ -16,8 +16,14 @@ from awaitly.persist.ports import Store
 class ChildRun(Protocol):
     """A child run as its parent sees it."""
 
+    id: str
+
     async def result(self) -> Any:
-        """Wait for the end and return the result."""
+        """Wait for the end and return the result.
+
+        Raises:
+            AwaitlyError: If the child stopped here without ending.
+        """
 
     async def cancel(self, reason: str = "") -> None:
         """Ask for its cancellation."""
