@@ -43,6 +43,7 @@ from awaitly.model.ids import checked_run_id, new_run_id
 from awaitly.model.program import Program, StepBinding
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.ports import Owner, Store
+from awaitly.policies.timeout import Expired, within
 from awaitly.result import Err, Ok
 
 POLL = 0.1  # seconds between two looks at a run that another process executes
@@ -136,7 +137,8 @@ class Engine:
         for active in list(self.active.values()):
             active.run.park(stopping)
         if tasks:
-            await asyncio.wait(tasks, timeout=timeout)
+            with suppress(Expired):
+                await within(asyncio.wait(tasks), timeout, self.clock)
         for active in list(self.active.values()):
             active.run.stop(stopping)
             active.task.cancel()
