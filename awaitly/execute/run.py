@@ -165,7 +165,13 @@ class Run:
     # The order of what happens.
 
     def witness(self, fact: Any, *, urgent: bool = False) -> Any:
-        """Record what the body itself brought about; on replay return what was recorded instead."""
+        """Record what the body itself brought about; on replay return what was recorded instead.
+
+        Raises:
+            RunSuspended: If the run has stopped: nothing is written any more.
+        """
+        if self.stopped is not None:
+            self.check_open()
         found = self.recorded.brought_about(fact)
         if found is not None:
             index, known = found
