@@ -1,0 +1,117 @@
+"""Representative workflows for the enumeration of crash points."""
+
+from awaitly import Ok, each, gather, now, race, random, settle, sleep, timeout, workflow
+from tests.properties.steps import Boom, keyed, none, note, once, read, write
+
+
+@workflow
+async def sequence(x: int) -> int:
+    for tag in (1, 2, 3):
+        x = await write(tag, x, False)
+        note(tag, x)
+    return x
+
+
+async def lane(x: int) -> int:
+    x = await write(1, x, False)
+    note("first", x)
+    x = await read(2, x, False)
+    note("second", x)
+    x = await write(3, x, False)
+    note("third", x)
+    return x
+
+
+@workflow
+async def lanes(x: int) -> int:
+    a, b, c = await gather(lane(x), lane(x + 1), lane(x + 2))
+    return (a + b + c) % 1009
+
+
+@workflow
+async def mapping(x: int) -> int:
+    async def item(i: int) -> int:
+        x = await write(i, i, False)
+        note(i, x)
+        return x
+
+    return sum(await each(item, range(x), concurrency=2)) % 1009
+
+
+async def runner(x: int) -> int:
+    x = await read(1, x, False)
+    note("ran", x)
+    return await write(2, x, False)
+
+
+@workflow
+async def competition(x: int) -> int:
+    winner = await race(runner(1), runner(2), runner(3))
+    note("winner", winner)
+    return await write(9, 0, False)
+
+
+@workflow
+async def leaf(x: int) -> int:
+    x = await write(1, x, False)
+    note("leaf", x)
+    return await write(2, x, False)
+
+
+@workflow
+async def family(x: int) -> int:
+    x = await leaf(x)
+    note("child", x)
+    a, b = await gather(leaf(x), leaf(x + 1))
+    return await write(3, (a + b) % 1009, False)
+
+
+@workflow
+async def recovering(x: int) -> int:
+    try:
+        x = await write(1, x, False)
+        x = await write(2, x, True)
+    except Boom as boom:
+        note("caught", boom.tag)
+        x = await write(3, boom.tag, False)
+    finally:
+        x = await write(4, x, False)
+        note("finally", x)
+    results = await settle(write(5, x, False), write(6, x, True))
+    return sum(result.value if isinstance(result, Ok) else 7 for result in results) % 1009
+
+
+@workflow
+async def precious(x: int) -> int:
+    x = await once(1, x, False)
+    note("once", x)
+    x = await once(2, x, False)
+    return (x + await keyed(1) + await keyed(1)) % 1009
+
+
+@workflow
+async def reading(x: int) -> int:
+    for tag in range(6):
+        x = await read(tag, x, False)
+        x = await none(tag, x, False)
+        note("read", x)
+    x = await write(7, x, False)
+    note("random", random())
+    return await read(8, x, False)
+
+
+@workflow
+async def waiting(x: int) -> int:
+    note("now", now().isoformat())
+    await sleep("10s")
+    note("slept")
+    try:
+        async with timeout("3s"):
+            x = await write(1, x, False)
+            await sleep("1h")
+    except TimeoutError:
+        note("over")
+    return await write(2, x, False)
+
+
+JOURNEYS = (sequence, lanes, mapping, competition, family, recovering, precious, reading, waiting)
