@@ -171,9 +171,9 @@ def _inside(outer: ast.AST, inner: ast.AST) -> bool:
 def _is_set(subject: Subject, function: FunctionReading, expression: ast.expr) -> bool:
     if isinstance(expression, ast.Starred):
         return _is_set(subject, function, expression.value)
-    if isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and len(expression.args) == 1:
-        wrapped = expression.func.id in ("list", "tuple", "enumerate", "reversed", "iter")
-        return wrapped and _is_set(subject, function, expression.args[0])
+    match expression:
+        case ast.Call(func=ast.Name(id="list" | "tuple" | "enumerate" | "reversed" | "iter"), args=[wrapped]):
+            return _is_set(subject, function, wrapped)
     if isinstance(expression, ast.Name):
         given = subject.flow.holding(function.node).values.get(expression.id, ())
         if any(_gives_set(function, value) for value in given):

@@ -101,6 +101,9 @@ async def sets_that_feed_steps_are_refused(items: list[str]) -> None:
     await gather(*[work(item) for item in {"a", "b"}])  # nondeterministic-body
     await each(work, unique)  # nondeterministic-body
     await each(work, list(unique))  # nondeterministic-body
+    for item in set(items):  # nondeterministic-body
+        await work(item)
+    await each(work, set(items))  # nondeterministic-body
     for item in await names():  # nondeterministic-body
         await work(item)
     found = await names()
