@@ -116,8 +116,9 @@ def _parsed(path: str, text: str) -> SourceFile:
     for several in definitions.values():
         several.sort(key=lambda node: (node.lineno, node.col_offset))
     codes: dict[tuple[int, str], list[CodeType]] = {}
-    # The future imports of this module must not reach the other's.
-    for code in nested_codes(compile(tree, path, "exec", dont_inherit=True)):
+    # The future imports of this module must not reach the other's. Cells of notebooks await at the top.
+    module = compile(tree, path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    for code in nested_codes(module):
         codes.setdefault((code.co_firstlineno, code.co_name), []).append(code)
     for compiled in codes.values():
         compiled.sort(key=lambda code: min((p[:1] + p[2:3] for p in _full(code)), default=(0, 0)))
