@@ -18,7 +18,7 @@ from awaitly.declare.checks import (
     refuse_method,
 )
 from awaitly.declare.host import host
-from awaitly.errors import UnexpectedError
+from awaitly.errors import NotSupported, UnexpectedError
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.effects import Effect
 from awaitly.result import Err, Ok
@@ -199,6 +199,7 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def _declared(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any, Any]:
     where = checked_function(fn, "step")
     checked_options(options, STEP_OPTIONS, where)
+    _refuse_unbuilt(options, where)
     name = checked_text(options.get("name", fn.__name__), f"name= of {where}")
     timeout = options.get("timeout")
     return Step(
@@ -215,6 +216,19 @@ def _declared(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any,
             tags=checked_tags(options.get("tags", ()), f"tags= of {where}"),
         ),
     )
+
+
+def _refuse_unbuilt(options: dict[str, Any], where: str) -> None:
+    if options.get("effect") == Effect.TRANSACTION:
+        raise NotSupported(
+            f'effect="transaction" of {where} is not built yet',
+            hint='leave it out, and make the step harmless to repeat: effect="write" is executed at least once',
+        )
+    if options.get("on_ambiguous") == Ambiguity.ASK:
+        raise NotSupported(
+            f'on_ambiguous="ask" of {where} is not built yet',
+            hint='"fail" ends the run with ambiguous-effect; a function registered with verify finds out by itself',
+        )
 
 
 STEP_OPTIONS = frozenset(StepKeywords.__annotations__) | {"errors"}
