@@ -11,7 +11,7 @@ Exception
     ├── CompileError         the code of its first diagnostic; compile-error without one
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting
     ├── UsageError           step-on-method, run-ended, no-runtime, eager-tasks, unknown-call-site,
-    │                        run-id-invalid, reserved-field, invalid-key, not-in-step
+    │                        run-id-invalid, reserved-field, invalid-key, not-in-step, other-thread
     ├── NotSupported         not-supported
     ├── InvalidInput         invalid-input: data from outside that does not fit a workflow's signature
     ├── TargetError          target-not-found, not-a-workflow, import-failed: a workflow named as text
@@ -63,6 +63,7 @@ UsageCode = Literal[
     "run-id-invalid",
     "reserved-field",
     "not-in-step",
+    "other-thread",
     "invalid-key",
 ]
 TargetCode = Literal["target-not-found", "not-a-workflow", "import-failed"]

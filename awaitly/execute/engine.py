@@ -50,6 +50,7 @@ POLL = 0.1  # seconds between two looks at a run that another process executes
 POLL_MOST = 1.0
 SWEEP = 1.0  # seconds between two looks for requests and for runs without an owner
 RECOVER = 1000  # runs that one look takes over
+LAST_TURNS = 1.0  # seconds that stopped bodies have for their finally blocks
 CLAIMS = 5  # without a new fact in between: then a run is stuck
 STUCK = "find out what kills its process, then: awaitly runs resume"
 
@@ -116,6 +117,7 @@ class Engine:
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._unfit: dict[str, tuple[str, AwaitlyError]] = {}  # by run: a graph that it does not fit, and why
         self._reported: set[str] = set()
+        self._unreleased: dict[str, int] = {}  # fences of runs that could not be given back yet
         self._closed = False
 
     async def open(self) -> None:
@@ -141,7 +143,10 @@ class Engine:
                 await within(asyncio.wait(tasks), timeout, self.clock)
         for active in list(self.active.values()):
             active.run.stop(stopping)
-            active.task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_TURNS)
+        for active in list(self.active.values()):
+            active.task.cancel()  # its body does not give way
         if tasks:
             await asyncio.wait(tasks)
         await self.services.committer.drain()
@@ -313,8 +318,10 @@ class Engine:
             self._aside(self._release(run_id, active.run.log.fence))
 
     async def _release(self, run_id: str, fence: int) -> None:
-        with suppress(AwaitlyError):  # the store is away: the lease runs out by itself
+        try:
             await self.store.release(run_id, fence)
+        except AwaitlyError:  # the store is away
+            self._unreleased[run_id] = fence
 
     def sites(self, program: Program) -> SiteIndex:
         """Return the call sites of a program, the same for all its runs."""
@@ -413,6 +420,9 @@ class Engine:
                 active = self.active.get(run_id)
                 if active is not None:
                     self._request(active, reason)
+            for run_id, fence in list(self._unreleased.items()):
+                await self.store.release(run_id, fence)
+                del self._unreleased[run_id]
             await self.recover()
         except AwaitlyError as error:
             _log.warning("the store could not be asked for work: %s", error)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import Context
 from weakref import WeakSet
 
-from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict
+from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict, StoreError
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.facts import Fact
 from awaitly.model.state import Status
@@ -183,8 +183,25 @@ class Committer:
             for log in logs:
                 log.fail(error)
             return
+        except Exception as error:  # noqa: BLE001 - a defect of the store's, or a value that it cannot take
+            await self._commit_alone(logs, batch, error)
+            return
         for log, append, answer in zip(logs, batch, answers, strict=True):
             log.settle(append, answer)
+
+    async def _commit_alone(self, logs: list[Log], batch: list[Append], error: Exception) -> None:
+        """Find out whose append the store cannot take: it must not harm the others of its batch."""
+        if len(logs) > 1:
+            for log, append in zip(logs, batch, strict=True):
+                await self._commit([log], [append])
+        else:
+            failure = StoreError(
+                f"the store could not take what run {logs[0].run!r} appended: {error!r}",
+                hint="report this as a defect of the store; the run is resumable",
+                code="store-unavailable",
+            )
+            failure.__cause__ = error
+            logs[0].fail(failure)
 
     async def drain(self) -> None:
         """Wait until nothing is left to store."""

@@ -65,6 +65,7 @@ class Run:
         self.log = log
         self.started = started
         self.id = log.run
+        self.loop = asyncio.get_running_loop()
         retries = [fact for fact in facts if isinstance(fact, RunRetried)]
         self.deadline = retries[-1].deadline if retries else started.deadline
         self.tasks = 0
@@ -90,7 +91,13 @@ class Run:
     # What branches ask for.
 
     def check_open(self) -> None:
-        """Refuse calls of a run that has stopped or ended."""
+        """Refuse calls of a run that has stopped or ended, and calls from another loop or thread."""
+        if _running_loop() is not self.loop:
+            raise UsageError(
+                f"a call was made in run {self.id} from another thread",
+                hint="make calls where the workflow function runs; put blocking code into a step, a plain def",
+                code="other-thread",
+            )
         if self.stopped is not None:
             raise RunSuspended(f"run {self.id} has stopped here: {self.stopped}")
         if self.closing:
@@ -363,3 +370,10 @@ class Run:
             self.stop(error)
         else:
             asyncio.get_running_loop().call_soon(self._parked, error)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # a plain thread
+        return None

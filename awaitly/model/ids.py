@@ -19,7 +19,7 @@ def checked_run_id(text: str) -> str:
     Raises:
         UsageError: ``run-id-invalid``, if it is empty, longer than 512 characters or holds control characters.
     """
-    if not isinstance(text, str) or _RUN_ID.fullmatch(text) is None:
+    if not isinstance(text, str) or _RUN_ID.fullmatch(text) is None or not text.isprintable():
         raise UsageError(
             f"{text!r} cannot be the id of a run",
             hint="use 1 to 512 printable characters, for example 'order:1042'",
