@@ -202,7 +202,7 @@ def key_function(template: KeyTemplate, signature: Signature, owner: str) -> Key
     """Return the function that renders the key of a call from its arguments, without binding them.
 
     The function raises ``TypeError`` where an argument is missing, and ``UsageError`` with the code ``invalid-key``
-    where a part is None or cannot be read, or the whole is blank.
+    where a part is None or cannot be read, or the whole is blank or not printable.
     """
     parts = tuple(_part(template, index, signature, owner) for index in range(len(template.pieces)))
 
@@ -210,6 +210,8 @@ def key_function(template: KeyTemplate, signature: Signature, owner: str) -> Key
         key = "".join([part if isinstance(part, str) else part(args, kwargs) for part in parts])
         if not key or key.isspace():
             raise _invalid(template, owner, "is blank")
+        if not key.isprintable():
+            raise _invalid(template, owner, f"is {key!r}: it holds characters that are not printable")
         return key
 
     return rendered

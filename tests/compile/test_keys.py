@@ -139,6 +139,7 @@ def test_a_missing_argument_is_a_type_error_that_names_it() -> None:
         ("{a:03d}", "x", "ValueError"),
         ("{a}", "", "is blank"),
         ("{a}", " ", "is blank"),
+        ("{a}", "order\ud800", "not printable"),
     ],
 )
 def test_a_key_that_cannot_be_made_is_refused_at_the_call(text: str, argument: Any, message: str) -> None:
