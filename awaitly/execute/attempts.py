@@ -5,14 +5,21 @@ Nothing here knows of journals: an attempt turns arguments into an :class:`Outco
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache, partial
+from typing import Any, Protocol
 
 from awaitly.errors import RunStopped, RunSuspended, StepTimeout
 from awaitly.execute.outcomes import Outcome, failed, succeeded
 from awaitly.model.clock import Clock
 from awaitly.model.durations import humanised
+from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding
 from awaitly.policies.timeout import Expired, within
+
+THREADS = 64  # plain steps that this process executes at once
+GRACE = 30.0  # seconds that a plain step with an effect has to end after its timeout
 
 
 async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) -> tuple[Outcome, bytes]:
@@ -25,7 +32,7 @@ async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) ->
         if binding.timeout is None and not binding.blocking:
             value = await binding.fn(*args, **kwargs)
         else:
-            value = await invoke(binding.fn, binding.blocking, args, kwargs, binding.timeout, clock, binding.name)
+            value = await invoke(binding, args, kwargs, clock)
     except RunStopped as error:
         raise RunSuspended(f"step {binding.name} was interrupted: {error}") from error
     except Exception as error:  # noqa: BLE001 - whatever a step raises is an outcome
@@ -37,24 +44,76 @@ async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) ->
     return succeeded(binding, value)
 
 
-async def invoke(
-    fn: Callable[..., Any], blocking: bool, args: Any, kwargs: Any, timeout: float | None, clock: Clock, name: str
-) -> Any:
+class Callee(Protocol):
+    """What is known of a step's function: a binding, or a step outside of any run."""
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """Its function."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether that is a plain ``def``."""
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that an attempt may take."""
+
+    @property
+    def effect(self) -> Effect:
+        """What it does to the world."""
+
+
+async def invoke(callee: Callee, args: Any, kwargs: Any, clock: Clock) -> Any:
     """Call a step's function, a plain one in a worker thread, within its timeout.
 
+    A thread cannot be stopped. After a timeout that of an effect is waited for, so that nothing follows while it
+    still runs; its late result is dropped.
+
     Raises:
-        StepTimeout: If it took longer. A plain function's thread cannot be stopped: its late result is dropped.
+        StepTimeout: If it took longer.
+        RunStopped: If an effect's thread did not end within :data:`GRACE` after its timeout: it is undetermined.
     """
-    called = asyncio.to_thread(fn, *args, **kwargs) if blocking else fn(*args, **kwargs)
+    blocking, timeout, name = callee.blocking, callee.timeout, callee.name
+    called = in_thread(callee.fn, args, kwargs) if blocking else callee.fn(*args, **kwargs)
     if timeout is None:
         return await called
     try:
-        return await within(called, timeout, clock)
+        return await within(asyncio.shield(called) if blocking else called, timeout, clock)
     except Expired:
+        if blocking and callee.effect.guarded:
+            await _late(called, name, clock)
         raise StepTimeout(
             f"an attempt of step {name} took longer than its timeout of {humanised(timeout)}",
             hint="raise timeout= if the step needs more, or make what it calls answer sooner",
         ) from None
+
+
+def in_thread(fn: Callable[..., Any], args: Any, kwargs: Any) -> "asyncio.Future[Any]":
+    """Begin a plain function in a worker thread, in a copy of the context."""
+    call = partial(copy_context().run, fn, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(_threads(), call)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="awaitly-step")
+
+
+async def _late(thread: "asyncio.Future[Any]", name: str, clock: Clock) -> None:
+    try:
+        await within(asyncio.wait([thread]), GRACE, clock)
+    except Expired:
+        raise RunStopped(
+            f"step {name} is undetermined: its thread still runs {humanised(GRACE)} after its timeout",
+            hint="let what it calls time out by itself, then resume the run",
+        ) from None
+    if not thread.cancelled():
+        thread.exception()  # looked at: a late failure is dropped like a late result
 
 
 def _cancelling() -> bool:

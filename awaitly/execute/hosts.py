@@ -1,6 +1,7 @@
 """What calls mean outside of durable bodies: in plain code, in a step's function, in a run that stores nothing."""
 
 import asyncio
+import inspect
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -15,6 +16,7 @@ from awaitly.execute.outcomes import raisable
 from awaitly.execute.parallel import mapped, raced, settled, together
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext
+from awaitly.model.effects import Effect
 from awaitly.result import Err, Ok
 
 Answer = Coroutine[object, None, Any]
@@ -39,8 +41,7 @@ class PlainHost:
         return _attempted(step, call) if attempt else call
 
     async def _call(self, step: Any, args: Any, kwargs: Any) -> Any:
-        blocking = not asyncio.iscoroutinefunction(step.fn)
-        value = await invoke(step.fn, blocking, args, kwargs, step.options.timeout, self.clock, step.name)
+        value = await invoke(_Alone(step), args, kwargs, self.clock)
         return unwrapped(value, step.name)
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
@@ -91,6 +92,17 @@ class PlainHost:
         return StepContext(
             run_id=None, step="", attempt=1, idempotency_key=uuid.uuid4().hex, fence=0, time_left=lambda: None
         )
+
+
+class _Alone:
+    """A step outside of any run, as a callee: nothing of it needs to be storable."""
+
+    def __init__(self, step: Any) -> None:
+        self.name: str = step.name
+        self.fn: Callable[..., Any] = step.fn
+        self.blocking = not inspect.iscoroutinefunction(step.fn)
+        self.timeout: float | None = step.options.timeout
+        self.effect: Effect = step.options.effect
 
 
 async def _attempted(step: Any, call: Coroutine[Any, Any, Any]) -> Ok[Any] | Err[Any]:

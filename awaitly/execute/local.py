@@ -46,9 +46,7 @@ class LocalHost(PlainHost):
         token = self._host.set(_LocalStep(self, binding, identity))
         try:
             if binding.blocking or binding.timeout is not None:
-                value = await invoke(
-                    binding.fn, binding.blocking, args, kwargs, binding.timeout, self.clock, binding.name
-                )
+                value = await invoke(binding, args, kwargs, self.clock)
             else:
                 value = await binding.fn(*args, **kwargs)
         except binding.errors:
