@@ -264,7 +264,7 @@ def undisturbed(example: str, base: Path) -> Undisturbed:
 def disturbed(example: str, folder: Path, expected: Undisturbed, chance: random.Random, kills: int) -> Trial:
     """Run an example, killing it up to so many times, until it ends; then check what came of it."""
     with trial(example, folder) as harmed:
-        left = min(kills, chance.randint(2, MOST_KILLS))
+        left = min(kills, chance.randint(3, MOST_KILLS))
         worked = 0.0
         while True:
             stale = any(record.claims >= FRUITLESS for record in harmed.stored.records.values())

@@ -18,9 +18,9 @@ REPORTED = "trial/write_report#0"  # the idempotency key of the audit's only eff
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_killed_again_and_again_ends_as_if_undisturbed(example: str, tmp_path: Path) -> None:
     """The long version: python -m tests.crash.campaign --kills 200."""
-    trials = list(campaign([example], kills=6, seed=3, base=tmp_path))
+    trials = list(campaign([example], kills=5, seed=2, base=tmp_path))
 
-    assert sum(trial.kills for trial in trials) == 6
+    assert sum(trial.kills for trial in trials) == 5
 
 
 @pytest.fixture
