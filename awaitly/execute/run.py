@@ -78,7 +78,7 @@ class Run:
         self.stopped: AwaitlyError | None = None
         self.closing = False
         self.parking = False
-        self.cancel_asked = False
+        self.cancel_asked = any(isinstance(fact, CancelRequested) for fact in facts)
         self.requested: Ending | None = None  # the body was asked to end: cancelled, or by its deadline
         self.reason = ""
         self.body: asyncio.Task[Any] | None = None
@@ -269,6 +269,7 @@ class Run:
         self.tasks -= 1
         self.branches.discard(branch)
         self.delivery.activity += 1
+        self.delivery.woken = True  # whoever awaits the task has yet to run
         ended = not self.branches or branch.parent is None
         if ended and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
