@@ -43,6 +43,7 @@ class Timers:
         self._run = run
         self._waits: dict[str, Wait] = {}
         self._deadline: Timer | None = None
+        self._live = False
 
     async def sleep(self, call: str, seconds: float, branch: Branch) -> None:
         """Wait until the recorded time."""
@@ -74,12 +75,13 @@ class Timers:
         return self._waits.get(call)
 
     def went_live(self) -> None:
-        """Arm what was set before the run was interrupted, and the deadline."""
-        for wait in list(self._waits.values()):
-            self._arm(wait)
+        """Arm the deadline and what was set before the run was interrupted: what is overdue happens in due order."""
+        self._live = True
         due = self._run.deadline
         if due is not None and self._run.requested is None and self._deadline is None:
             self._deadline = self._call_at(due, self._expire)
+        for wait in sorted(self._waits.values(), key=lambda wait: wait.due):
+            self._arm(wait)
 
     def stop(self, error: BaseException) -> None:
         """Disarm everything and wake the sleepers with an error."""
@@ -100,7 +102,7 @@ class Timers:
         now = self._run.services.clock.time()
         fact = self._run.witness(TimerSet(at=now, call=call, due=now + seconds), urgent=True)
         wait = self._waits[call] = Wait(call, fact.due)
-        if not self._run.delivery.replaying:
+        if self._live:
             self._arm(wait)
         return wait
 
