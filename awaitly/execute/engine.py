@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from awaitly.errors import (
     AwaitlyError,
@@ -25,6 +25,7 @@ from awaitly.errors import (
     RunNotFound,
     RunRefused,
     RunStopped,
+    StoreError,
     StuckRun,
 )
 from awaitly.execute import ending
@@ -45,6 +46,8 @@ from awaitly.model.state import RunRecord, Status
 from awaitly.persist.ports import Owner, Store
 from awaitly.policies.timeout import Expired, within
 from awaitly.result import Err, Ok
+
+R = TypeVar("R")
 
 POLL = 0.1  # seconds between two looks at a run that another process executes
 POLL_MOST = 1.0
@@ -113,11 +116,12 @@ class Engine:
         )  # fmt: skip
         self._sites: dict[int, tuple[Program, SiteIndex]] = {}
         self._sweep_timer: Timer | None = None
-        self._sweeps: set[asyncio.Task[None]] = set()
+        self._sweeps: set[asyncio.Task[Any]] = set()
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._unfit: dict[str, tuple[str, AwaitlyError]] = {}  # by run: a graph that it does not fit, and why
         self._reported: set[str] = set()
         self._unreleased: dict[str, int] = {}  # fences of runs that could not be given back yet
+        self._uncertain: set[str] = set()  # runs of which it is not known whether they were created
         self._closed = False
 
     async def open(self) -> None:
@@ -223,11 +227,24 @@ class Engine:
         gate = self._starting[run_id] = asyncio.get_running_loop().create_future()
         try:
             await log.barrier()
+        except asyncio.CancelledError:  # of who asked for it: what is being stored is executed all the same
+            self._aside(self._begun(program, log, started, gate))
+            raise
+        except AwaitlyError:
+            pass  # the next look at the log raises it again
+        return await self._begun(program, log, started, gate)
+
+    async def _begun(self, program: Program, log: Log, started: RunStarted, gate: "asyncio.Future[None]") -> bool:
+        try:
+            await log.barrier()
             self.execute(program, log, started, ())
         except RunIdConflict:
             return False
+        except AwaitlyError:
+            self._uncertain.add(log.run)  # it may have been stored, and be ours
+            raise
         finally:
-            del self._starting[run_id]
+            del self._starting[log.run]
             gate.set_result(None)
         return True
 
@@ -267,6 +284,17 @@ class Engine:
         Raises:
             AwaitlyError: If what is recorded does not fit the program; the run is untouched and released.
         """
+        work = self._aside(self._taken_over(program, run_id, force=force))
+        try:
+            return await asyncio.shield(work)  # who asked may go away: a run that is claimed is executed
+        except asyncio.CancelledError:
+            if self._closed and work.cancelled():
+                raise RunStopped(
+                    "the runtime is shutting down", hint="the run continues where it is resumed"
+                ) from None
+            raise
+
+    async def _taken_over(self, program: Program, run_id: str, *, force: bool) -> bool:
         graph = program.graph.fingerprint
         known = self._unfit.get(run_id)
         if known is not None and known[0] == graph and not force:
@@ -283,9 +311,10 @@ class Engine:
             self.check(program, facts)
             log = Log(self.services.committer, run_id, self.lease.owner.id, claim.fence, len(facts))
             self.execute(program, log, started, facts[1:], cancelled=claim.record.cancel_requested)
-        except AwaitlyError as error:
-            self._unfit[run_id] = graph, error
-            await self.store.release(run_id, claim.fence)
+        except Exception as error:
+            if isinstance(error, AwaitlyError) and not isinstance(error, StoreError):
+                self._unfit[run_id] = graph, error
+            await self._release(run_id, claim.fence)
             raise
         return True
 
@@ -300,7 +329,7 @@ class Engine:
         self.active[log.run] = active = Active(program, started, task, run)
         task.add_done_callback(lambda _: self._ended(log.run, active))
         run.observe(started)
-        if cancelled is not None and not any(isinstance(fact, CancelRequested) for fact in facts):
+        if cancelled is not None:
             self._request(active, cancelled)
 
     def _ended(self, run_id: str, active: Active) -> None:
@@ -420,18 +449,35 @@ class Engine:
                 active = self.active.get(run_id)
                 if active is not None:
                     self._request(active, reason)
+            for run_id in list(self._uncertain):
+                await self._look_for(run_id)
             for run_id, fence in list(self._unreleased.items()):
                 await self.store.release(run_id, fence)
                 del self._unreleased[run_id]
             await self.recover()
         except AwaitlyError as error:
             _log.warning("the store could not be asked for work: %s", error)
-        self._sweep_later()
+        finally:
+            if not self._closed:
+                self._sweep_later()
 
-    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _look_for(self, run_id: str) -> None:
+        """Give a run back that was created here after all, though the store could not say so."""
+        record = await self.store.find(run_id)
+        self._uncertain.discard(run_id)
+        if record is not None and record.owner == self.lease.owner.id and run_id not in self.active:
+            self._unreleased[run_id] = record.fence
+
+    def _aside(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
         task = asyncio.get_running_loop().create_task(work, context=self.services.context)
         self._sweeps.add(task)
-        task.add_done_callback(self._sweeps.discard)
+        task.add_done_callback(self._swept)
+        return task
+
+    def _swept(self, task: "asyncio.Task[Any]") -> None:
+        self._sweeps.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: who asked for the work gets it, or is gone
 
     # The lease.
 
