@@ -154,14 +154,16 @@ class CrashingStore:
         inner: The store that outlives the process.
         life: The process.
         clock: Held while the inner store works, as it may do so in threads.
+        turns: Of the loop that every answer takes.
     """
 
-    def __init__(self, inner: Store, life: Life, clock: VirtualClock | None = None) -> None:
+    def __init__(self, inner: Store, life: Life, clock: VirtualClock | None = None, *, turns: int = 0) -> None:
         self.inner = inner
         self.life = life
         self.owners: list[str] = []
         self.appends = 0
         self.reads = 0
+        self.turns = turns
         self._clock = clock
 
     @property
@@ -183,6 +185,8 @@ class CrashingStore:
         else:
             with self._clock.busy():
                 answer = await question
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
         self.life.check()
         return answer
 

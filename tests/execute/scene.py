@@ -33,7 +33,7 @@ class Scene:
 
     def view(self) -> CrashingStore:
         """Return the store as another process sees it, with commits and reads counted."""
-        return CrashingStore(self.memory, Life())
+        return CrashingStore(self.memory, Life(), turns=1)
 
     def runtime(self, *workflows: Workflow[..., Any, Any], store: Store | None = None, ttl: float = 15) -> Runtime:
         """Return a runtime of this scene."""

@@ -54,7 +54,8 @@ class World:
         observed = Observed(life)
         self.lives.append(observed)
         life.on_death(lambda: self._died(observed))
-        return life, CrashingStore(self.store, life)
+        turns = Random(f"{self.seed}:{len(self.lives)}").choice((0, 0, 1, 2, 4))
+        return life, CrashingStore(self.store, life, turns=turns)
 
     def _died(self, observed: Observed) -> None:
         for run, stored in self.store._runs.items():
