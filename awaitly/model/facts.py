@@ -59,6 +59,14 @@ class StepStarted(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EachStarted(Fact):
+    """``each`` was called with a known number of items. Only observed."""
+
+    call: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(Delivered):
     """A call has its outcome: a value, a declared failure, or an unexpected error."""
 

@@ -27,8 +27,17 @@ def way_to(identity: str, step: str, groups: Mapping[str, str]) -> Iterator[tupl
         combinator = groups.get(f"{step}[", "")
     elif not combinator:
         combinator = groups.get(site, "")
-    if combinator:
+    if combinator and not (place.branches and place.branches[-1][0] == combinator):
         yield Kind.GROUP, _combinator(combinator)
+
+
+def way_into(identity: str) -> Iterator[tuple[Kind, str]]:
+    """Yield the groups and branches that lead to the group of a combinator, and the group itself."""
+    place = place_of(identity)
+    for combinator, _, occurrence in place.branches:
+        yield Kind.GROUP, _combinator(combinator)
+        yield Kind.BRANCH, f"[{occurrence + 1}]"
+    yield Kind.GROUP, _combinator(place.site[1])
 
 
 def _combinator(site: str) -> str:

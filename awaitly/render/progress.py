@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from awaitly.model.facts import (
+    EachStarted,
     Ending,
     Fact,
     RunFinished,
@@ -17,8 +18,8 @@ from awaitly.model.facts import (
 )
 from awaitly.model.graph import Graph
 from awaitly.model.identity import place_of
-from awaitly.render.places import groups_of, label_of, way_to
-from awaitly.render.rows import Kind, Phase, Row, phase_of
+from awaitly.render.places import groups_of, label_of, way_into, way_to
+from awaitly.render.rows import Count, Kind, Phase, Row, phase_of
 
 ENDED = {
     Ending.VALUE: Phase.DONE,
@@ -53,7 +54,7 @@ class _Run:
     stored: bool = False
     payload: bytes | None = None
     calls: dict[str, _Call] = field(default_factory=dict)
-    ended_calls: list[str] = field(default_factory=list)
+    items: dict[str, int] = field(default_factory=dict)  # of each `each`, by its identity
 
 
 class Progress:
@@ -88,6 +89,8 @@ class Progress:
                 _call(known, fact, stored)
             case TimerSet() | TimerFired():
                 _timer(known, fact, stored)
+            case EachStarted():
+                known.items[fact.call] = fact.items
             case _:
                 pass
 
@@ -103,6 +106,8 @@ class Progress:
         for call in found.calls.values():
             child = _child_of(found, call, children)
             root.add(call, _step_row(call, self.tree(child.id) if child else None))
+        for identity, items in found.items.items():
+            root.expect(identity, items, waiting=found.phase is Phase.OPEN)
         for child in children.values():  # their call is not known: it was not stored before the process died
             root.rows.append(self.tree(child.id))
         return Row(
@@ -116,21 +121,38 @@ class Progress:
             rows=root.grown(),
         )
 
-    def path(self, run: str, identity: str) -> tuple[str, ...]:
-        """Return where a call is: the workflows of child runs, the branches, and its own label."""
+    def within(self, run: str, root: str) -> bool:
+        """Whether a run is ``root`` or one of its descendants, as far as is known."""
+        at: str | None = run
+        while at is not None and at != root:
+            found = self._runs.get(at)
+            at = found.parent if found else None
+        return at == root
+
+    def row(self, run: str, identity: str) -> Row:
+        """Return what is known of one call.
+
+        Raises:
+            KeyError: If no fact of it has been seen.
+        """
+        return _step_row(self._runs[run].calls[identity], None)
+
+    def path(self, run: str, identity: str, *, below: str) -> tuple[str, ...]:
+        """Return where a call is: the runs below ``below`` that lead to it, its branches, and its own label.
+
+        Raises:
+            KeyError: If no fact of it has been seen.
+        """
         found = self._runs[run]
-        above: tuple[str, ...] = ()
-        if found.parent in self._runs:
-            above = (*self.path(found.parent, "")[:-1], found.workflow)
-        call = found.calls.get(identity)
-        if call is None:
-            return (*above, "")
-        groups = self._groups.get(found.workflow, {})
-        return (
-            *above,
-            *(label for _, label in way_to(call.identity, call.step, groups)),
-            label_of(call.identity, call.step),
-        )
+        call = found.calls[identity]
+        way = way_to(call.identity, call.step, self._groups.get(found.workflow, {}))
+        path = (*(label for _, label in way), label_of(call.identity, call.step))
+        if run == below or found.parent not in self._runs:
+            return path
+        at = run.removeprefix(f"{found.parent}/")
+        if at in self._runs[found.parent].calls:
+            return (*self.path(found.parent, at, below=below), *path)
+        return (found.workflow, *path)
 
     @staticmethod
     def _again(run: _Run) -> None:
@@ -215,19 +237,30 @@ class _Grower:
         self.kind = kind
         self.label = label
         self.rows: list[Row | _Grower] = []
+        self.total: int | None = None
+        self.waiting = False  # for rows that are still to come
         self._groups = groups
         self._inner: dict[str, _Grower] = {}
 
     def add(self, call: _Call, row: Row) -> None:
         """Put the row of a call where it belongs."""
+        self._at(way_to(call.identity, call.step, self._groups)).rows.append(row)
+
+    def expect(self, identity: str, items: int, *, waiting: bool) -> None:
+        """Take in how many items an ``each`` has."""
+        group = self._at(way_into(identity))
+        group.total = items + (group.total or 0)
+        group.waiting = waiting
+
+    def _at(self, way: Iterable[tuple[Kind, str]]) -> "_Grower":
         at = self
-        for kind, label in way_to(call.identity, call.step, self._groups):
+        for kind, label in way:
             inner = at._inner.get(label)
             if inner is None:
                 inner = at._inner[label] = _Grower(self._groups, kind, label)
                 at.rows.append(inner)
             at = inner
-        at.rows.append(row)
+        return at
 
     def grown(self) -> tuple[Row, ...]:
         """Return the finished rows."""
@@ -240,12 +273,23 @@ class _Grower:
         return Row(
             kind=self.kind,
             label=_group_label(self.label, rows) if self.kind is Kind.GROUP else self.label,
-            phase=phase_of(rows),
+            phase=self._phase(rows),
             began=began,
             seconds=_between(began, max(ends)) if len(ends) == len(rows) else None,
-            stored=all(row.stored for row in rows),
+            stored=bool(rows) and all(row.stored for row in rows),
+            count=self._count(rows) if self.kind is Kind.GROUP else None,
             rows=rows,
         )
+
+    def _phase(self, rows: tuple[Row, ...]) -> Phase:
+        waiting = self.waiting and self.total is not None and len(rows) < self.total
+        phase = phase_of(rows)
+        return Phase.OPEN if waiting and phase is Phase.DONE else phase
+
+    def _count(self, rows: tuple[Row, ...]) -> Count:
+        finished = sum(row.phase is not Phase.OPEN for row in rows)
+        total = self.total if self.total is not None or finished < len(rows) else len(rows)
+        return Count(finished=finished, failed=sum(row.phase is Phase.FAILED for row in rows), total=total)
 
 
 def _group_label(label: str, rows: tuple[Row, ...]) -> str:

@@ -26,6 +26,15 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How far a group is; its rows may be folded away."""
+
+    finished: int
+    failed: int
+    total: int | None  # None while nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One line of the tree, with what is below it. Times are seconds since the epoch."""
 
@@ -37,13 +46,8 @@ class Row:
     attempts: int = 1
     stored: bool = False  # it was in the journal before anything was executed here
     payload: bytes | None = None  # the value of a step or run that is done, or else its failure
-    total: int | None = None  # of the rows that a group will have, where that is known
+    count: "Count | None" = None  # of a group
     rows: tuple["Row", ...] = ()
-
-    @property
-    def finished(self) -> int:
-        """How many of its rows are no longer open."""
-        return sum(row.phase is not Phase.OPEN for row in self.rows)
 
     def walk(self) -> Iterator["Row"]:
         """Yield the row and all below it, in the order of the lines."""
@@ -53,9 +57,16 @@ class Row:
 
 
 def phase_of(rows: tuple[Row, ...]) -> Phase:
-    """Return where rows are as a whole: open if one is, failed if one has, cancelled only if all are."""
+    """Return where rows are as a whole.
+
+    A failure that cancelled no other, beside others that are done, may have been expected: the whole counts as done.
+    """
     phases = {row.phase for row in rows}
-    return next((phase for phase in (Phase.OPEN, Phase.FAILED, Phase.DONE) if phase in phases), Phase.CANCELLED)
+    if Phase.OPEN in phases:
+        return Phase.OPEN
+    if Phase.FAILED in phases and (Phase.CANCELLED in phases or Phase.DONE not in phases):
+        return Phase.FAILED
+    return Phase.DONE if Phase.DONE in phases or not phases else Phase.CANCELLED
 
 
 def folded(row: Row, most: int) -> Row:

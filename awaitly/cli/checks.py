@@ -1,0 +1,68 @@
+"""``awaitly check``: before a deployment, does the code compile, and can it continue the runs that are unfinished?"""
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+from rich.text import Text
+
+from awaitly.cli.consoles import stdout
+from awaitly.cli.graphs import diagnosis
+from awaitly.cli.stores import existing_runtime, know
+from awaitly.cli.targets import AnyWorkflow, workflow_of
+from awaitly.execute.history import Verdict
+from awaitly.model.graph import Severity
+
+_COLOURS = {"fits": "green", "does-not-fit": "bold red", "unknown": "yellow"}
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--store", metavar="URL", help="Check the unfinished runs of this store too, without effects.")
+def check(targets: tuple[str, ...], store: str | None) -> int:
+    """Compile workflows, and with --store see whether they can continue their unfinished runs.
+
+    The exit status is 1 if something does not compile or some run does not fit.
+    """
+    workflows = [workflow_of(target) for target in targets]
+    sound = [_compiles(target, workflow) for target, workflow in zip(targets, workflows, strict=True)]
+    if not all(sound):
+        return 1
+    return _checked(asyncio.run(_verdicts(store, workflows))) if store is not None else 0
+
+
+def _compiles(target: str, workflow: AnyWorkflow) -> bool:
+    graph = workflow.graph
+    errors = [found for found in graph.diagnostics if found.severity is Severity.ERROR]
+    console = stdout()
+    for found in graph.diagnostics:
+        console.print(diagnosis(found))
+    warnings = len(graph.diagnostics) - len(errors)
+    count = ", ".join(_number(n, what) for n, what in ((len(errors), "error"), (warnings, "warning")) if n)
+    verdict = ("does not compile", "bold red") if errors else ("compiles", "green")
+    console.print(Text.assemble(f"{target}: ", verdict, f" ({count})" if count else ""))
+    return not errors
+
+
+async def _verdicts(store: str, workflows: Sequence[AnyWorkflow]) -> Sequence[Verdict]:
+    async with existing_runtime(store) as runtime:
+        know(runtime, workflows)
+        return await runtime.check()
+
+
+def _checked(verdicts: Sequence[Verdict]) -> int:
+    console = stdout()
+    for verdict in verdicts:
+        reason = f"\n  {verdict.reason}" if verdict.reason else ""
+        console.print(
+            Text.assemble(
+                (f"{verdict.answer:13}", _COLOURS[verdict.answer]), f"{verdict.run}  {verdict.workflow}{reason}"
+            )
+        )
+    counts = ", ".join(f"{sum(v.answer == a for v in verdicts)} {a}" for a in _COLOURS)
+    console.print(f"{_number(len(verdicts), 'unfinished run')}: {counts}" if verdicts else "no unfinished runs")
+    return 1 if any(verdict.answer == "does-not-fit" for verdict in verdicts) else 0
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

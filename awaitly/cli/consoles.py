@@ -1,0 +1,35 @@
+"""Where the commands print: results to standard output, everything else to standard error."""
+
+from typing import Any
+
+from pydantic_core import to_json
+from rich.console import Console
+
+_WIDE = 160  # columns of what is no terminal
+
+
+def stdout() -> Console:
+    """Return the console of results."""
+    return _console()
+
+
+def stderr() -> Console:
+    """Return the console of messages and progress."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; coloured for people only."""
+    text = to_json(value, indent=2, fallback=str, inf_nan_mode="constants").decode()
+    console = stdout()
+    if console.is_terminal:
+        console.print_json(text, default=str)
+    else:
+        console.file.write(f"{text}\n")

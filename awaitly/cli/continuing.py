@@ -1,0 +1,156 @@
+"""``awaitly runs resume|retry|fork``: what needs the code of a run besides its journal."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.text import Text
+
+from awaitly.cli.conducting import Conduct, conducted
+from awaitly.cli.consoles import stdout
+from awaitly.cli.ends import command, finished
+from awaitly.cli.inputs import Arguments, arguments_of, read_input
+from awaitly.cli.stores import existing_runtime, know, store_option
+from awaitly.cli.targets import AnyWorkflow, workflow_of
+from awaitly.declare.workflow import RunHandle
+from awaitly.errors import RunIdConflict
+from awaitly.execute.history import ForkPlan
+from awaitly.model.facts import Fact, RunStarted
+from awaitly.runtime import Runtime
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _given(_context: click.Context, _parameter: click.Parameter, targets: tuple[str, ...]) -> tuple[str, ...]:
+    if not targets:
+        raise click.UsageError(
+            "--target is missing: a store holds no code, so say which workflow the run is of,"
+            " as in --target module:name or --target path/to/file.py:name"
+        )
+    return targets
+
+
+def _run_options(command: F) -> F:
+    """Give a command what continuing a run needs."""
+    target = click.option(
+        "--target", "targets", multiple=True, metavar="TARGET", callback=_given,
+        help="The run's workflow, module:name or file.py:name: a store holds no code. May be given several times.",
+    )  # fmt: skip
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Print nothing but the result.")
+    return click.argument("run_id", metavar="ID")(target(as_json(quiet(store_option(command)))))
+
+
+@click.command()
+@_run_options
+def resume(run_id: str, targets: tuple[str, ...], as_json: bool, quiet: bool, store: str | None) -> int:
+    """Continue a run here, also one that is stuck, and show it until it ends."""
+    return _conducted("resume", run_id, targets, as_json, quiet, store)
+
+
+@click.command()
+@_run_options
+def retry(run_id: str, targets: tuple[str, ...], as_json: bool, quiet: bool, store: str | None) -> int:
+    """Continue a failed run from before the failure that ended it."""
+    return _conducted("retry", run_id, targets, as_json, quiet, store)
+
+
+def _conducted(
+    action: str, run_id: str, targets: tuple[str, ...], as_json: bool, quiet: bool, store: str | None
+) -> int:
+    workflows = [workflow_of(target) for target in targets]
+
+    async def begin(runtime: Runtime) -> RunHandle[Any, Any]:
+        await _named_by(workflows, runtime, run_id)
+        return await (runtime.retry(run_id) if action == "retry" else runtime.resume(run_id))
+
+    return _finished(workflows, targets, begin, as_json, quiet, store)
+
+
+@click.command()
+@_run_options
+@click.option(
+    "--at", metavar="STEP", help="Keep what was recorded before this step or call; default: all before the end."
+)
+@click.option("--input", "given", metavar="JSON|@FILE|-", help="Other arguments; what no longer fits is not kept.")
+@click.option("--id", "new_id", metavar="NEW", help="The new run's id; default: made up.")
+@click.option("--plan", is_flag=True, help="Say what would be kept, and do nothing.")
+def fork(
+    run_id: str,
+    targets: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    store: str | None,
+    at: str | None,
+    given: str | None,
+    new_id: str | None,
+    plan: bool,
+) -> int:
+    """Start a new run from what another recorded before a step."""
+    workflows = [workflow_of(target) for target in targets]
+    data = read_input(given) if given is not None else None
+
+    async def arguments(runtime: Runtime) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        workflow = await _named_by(workflows, runtime, run_id)
+        if given is None:
+            return None
+        found: Arguments = arguments_of(workflow, data)
+        return found.args, dict(found.kwargs)
+
+    async def begin(runtime: Runtime) -> RunHandle[Any, Any]:
+        return await runtime.fork(run_id, at=at, id=new_id, arguments=await arguments(runtime))
+
+    async def planned() -> ForkPlan:
+        async with existing_runtime(store) as runtime:
+            know(runtime, workflows)
+            return await runtime.plan_fork(run_id, at=at, arguments=await arguments(runtime))
+
+    if plan:
+        _print_plan(asyncio.run(planned()))
+        return 0
+    return _finished(workflows, targets, begin, as_json, quiet, store)
+
+
+async def _named_by(workflows: list[AnyWorkflow], runtime: Runtime, run_id: str) -> AnyWorkflow:
+    """Return the target that is the workflow of a run.
+
+    Raises:
+        RunNotFound: If there is no run with this id.
+        RunIdConflict: If none of the targets is.
+    """
+    facts = await runtime.facts(run_id)
+    name = facts[0].workflow if facts and isinstance(facts[0], RunStarted) else None
+    for workflow in workflows:
+        if workflow.name == name:
+            return workflow
+    given = ", ".join(workflow.name for workflow in workflows)
+    raise RunIdConflict(f"{run_id!r} is a run of {name}, not of {given}", hint=f"give --target for {name}")
+
+
+def _finished(
+    workflows: list[AnyWorkflow],
+    targets: tuple[str, ...],
+    begin: Callable[[Runtime], Any],
+    as_json: bool,
+    quiet: bool,
+    store: str | None,
+) -> int:
+    def again(id: str) -> str:
+        named = [word for target in targets for word in ("--target", target)]
+        return command("runs", "resume", id, *named, *([] if store is None else ["--store", store]))
+
+    conduct = Conduct(workflows=workflows, begin=begin, again=again, store=store, quiet=quiet, existing=True)
+    return finished(asyncio.run, conducted(conduct), again, as_json)
+
+
+def _print_plan(plan: ForkPlan) -> None:
+    console = stdout()
+    for title, facts, colour in (("kept", plan.kept, "green"), ("dropped", plan.dropped, "yellow")):
+        console.print(Text(f"{title}: {len(facts)}", colour))
+        for fact in facts:
+            console.print(f"  {_named(fact)}")
+
+
+def _named(fact: Fact) -> str:
+    return f"{type(fact).__name__} {getattr(fact, 'call', '')}".rstrip()

@@ -1,0 +1,93 @@
+"""How errors look: one message with its code and what to do, on standard error, and an exit status."""
+
+import logging
+import traceback
+from typing import Any
+
+import click
+from rich.text import Text
+
+from awaitly.cli.consoles import stderr
+from awaitly.errors import AwaitlyError, CompileError, ConfigurationError, InvalidInput, TargetError
+from awaitly.model.names import nearest
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+_USAGE_ERRORS = (ConfigurationError, InvalidInput, TargetError)
+
+
+def failed(error: BaseException) -> int:
+    """Print what went wrong and return the exit status."""
+    match error:
+        case click.exceptions.Abort():
+            stderr().print("stopped")
+            return INTERRUPTED
+        case click.UsageError():
+            _usage(error)
+            return USAGE
+        case click.ClickException():
+            say(error.format_message(), code="usage-error")
+            return error.exit_code
+        case AwaitlyError():
+            say(error.message, code=error.code, hint="" if isinstance(error, CompileError) else error.hint)
+            return USAGE if isinstance(error, _USAGE_ERRORS) else FAILED
+        case _:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            say(
+                f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})",
+                code="unexpected-error",
+                hint="this is a defect of awaitly or of the code that it called: AWAITLY_DEBUG=1 shows the traceback",
+            )
+            return FAILED
+
+
+def say(message: str, *, code: str, hint: str = "", word: str = "error") -> None:
+    """Print a message in the form of all errors."""
+    text = Text.assemble((word, "bold red"), (f" [{code}]", "red"), ": ", message.rstrip())
+    if hint:
+        text.append("\n  hint: ", "bold")
+        text.append(hint)
+    stderr().print(text)
+
+
+def warn(message: str) -> None:
+    """Print something that does not stop the command."""
+    stderr().print(Text.assemble(("warning", "bold yellow"), ": ", message))
+
+
+def _usage(error: click.UsageError) -> None:
+    hint = f"{error.ctx.command_path} --help shows how it is used" if error.ctx is not None else ""
+    code = "usage-error"
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        code = "unknown-option"
+        message = f"there is no option {error.option_name}"
+        if error.possibilities:
+            close = nearest(error.option_name, error.possibilities)
+            hint = f"did you mean {close or ' or '.join(sorted(error.possibilities))}? {hint}"
+    say(message, code=code, hint=hint)
+
+
+class _Log(logging.Handler):
+    """Prints what the engine logs as warnings, apart from what the command says itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not (isinstance(record.args, tuple) and record.args and record.args[0] in _told):
+            warn(record.getMessage())
+
+
+_told: set[Any] = set()  # ids of runs whose errors the command prints
+
+
+def tells_of(run: str) -> None:
+    """Leave what is logged about a run to the command, which prints it."""
+    _told.add(run)
+
+
+def quieten(debugging: bool) -> None:
+    """Let awaitly's log be messages like the command's own; whole records when debugging."""
+    log = logging.getLogger("awaitly")
+    log.handlers = [logging.StreamHandler() if debugging else _Log(logging.WARNING)]
+    log.propagate = False

@@ -1,0 +1,186 @@
+"""``awaitly runs``: the runs of a store, without the code that they run."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from awaitly.cli.consoles import print_json, stdout
+from awaitly.cli.continuing import fork, resume, retry
+from awaitly.cli.histories import History, read_history
+from awaitly.cli.pictures import picture
+from awaitly.cli.stores import existing_runtime, record_of, store_option
+from awaitly.cli.watching import watch
+from awaitly.model.durations import humanised
+from awaitly.model.facts import Fact, RunFinished, RunStarted
+from awaitly.model.state import RunRecord, Status
+from awaitly.render.payloads import brief, failure_of, value_of
+from awaitly.render.rows import fitted
+
+_COLOURS = {
+    Status.SUCCEEDED: "green", Status.FAILED: "bold red", Status.CANCELLED: "yellow",
+    Status.RUNNING: "cyan", Status.PENDING: "blue",
+}  # fmt: skip
+_LONGEST = 400  # lines
+
+
+@click.group()
+def runs() -> None:
+    """Look at the runs of a store, and continue them."""
+
+
+@runs.command("list")
+@click.option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")
+@click.option("--status", "-s", type=click.Choice([status.value for status in Status]), help="Only runs in this state.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@store_option
+def list_runs(workflow: str | None, status: str | None, limit: int, as_json: bool, store: str | None) -> int:
+    """List runs, newest first."""
+    chosen = Status(status) if status else None
+    found = asyncio.run(_list(store, workflow, chosen, limit))
+    if as_json:
+        print_json([_document(record) for record in found])
+    elif found:
+        stdout().print(_listing(found), soft_wrap=False)
+    else:
+        stdout().print("no runs")
+    return 0
+
+
+async def _list(store: str | None, workflow: str | None, status: Status | None, limit: int) -> Sequence[RunRecord]:
+    async with existing_runtime(store) as runtime:
+        return await runtime.runs(workflow=workflow, status=status, limit=limit)
+
+
+def _listing(records: Sequence[RunRecord]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("ID", overflow="fold")
+    for name in ("WORKFLOW", "STATUS", "STARTED", "TOOK"):
+        table.add_column(name, no_wrap=True)
+    for record in records:
+        status = f"{record.status}{', to be cancelled' if _cancelling(record) else ''}"
+        took = humanised(record.updated - record.created) if record.status.ended else ""
+        table.add_row(record.id, record.workflow, Text(status, _COLOURS[record.status]), _moment(record.created), took)
+    return table
+
+
+def _cancelling(record: RunRecord) -> bool:
+    return record.cancel_requested is not None and not record.status.ended
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _document(record: RunRecord) -> dict[str, Any]:
+    times = {name: datetime.fromtimestamp(getattr(record, name)).astimezone() for name in ("created", "updated")}
+    return {**asdict(record), **times}
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@click.option("--facts", "with_facts", is_flag=True, help="Show the journal, fact by fact.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@store_option
+def show(run_id: str, with_facts: bool, as_json: bool, store: str | None) -> int:
+    """Show what happened in a run: its steps, their results and errors."""
+    history = asyncio.run(_history(store, run_id))
+    if as_json:
+        print_json(_shown(history))
+    elif with_facts:
+        for number, fact in enumerate(history.facts):
+            stdout().print(_fact_line(number, fact))
+    else:
+        _print_history(history)
+    return 0
+
+
+async def _history(store: str | None, run_id: str) -> History:
+    async with existing_runtime(store) as runtime:
+        return await read_history(runtime, run_id)
+
+
+def _print_history(history: History) -> None:
+    console, record, started = stdout(), history.record, history.started
+    console.print(
+        Text.assemble((record.id, "bold"), f"  {record.workflow}  ", (record.status, _COLOURS[record.status]))
+    )
+    took = f", took {humanised(record.updated - record.created)}" if record.status.ended else ""
+    console.print(f"started {_moment(record.created)}{took}")
+    for name, value in (value_of(started.arguments) or {}).items():
+        console.print(f"  {name} = {brief(value, 110)}")
+    console.print(picture(fitted(history.tree, _LONGEST), time.time(), values=True), soft_wrap=False)
+    end = history.facts[-1]
+    if isinstance(end, RunFinished) and record.status is not Status.SUCCEEDED:
+        _print_failure(end)
+    if not record.status.ended:
+        console.print(f"not ended; continue with: awaitly runs resume {record.id} --target TARGET")
+
+
+def _print_failure(end: RunFinished) -> None:
+    told = failure_of(end.payload)
+    stdout().print(Text(f"{told.step} raised {told}" if told.step and told.unexpected else str(told), "red"))
+    if told.traceback:
+        stdout().print(Text(told.traceback.rstrip(), "dim"))
+
+
+def _shown(history: History) -> dict[str, Any]:
+    return {
+        **_document(history.record),
+        "arguments": value_of(history.started.arguments),
+        "facts": [_fact_document(fact) for fact in history.facts],
+    }
+
+
+def _fact_document(fact: Fact) -> dict[str, Any]:
+    document: dict[str, Any] = {"kind": type(fact).__name__, **asdict(fact)}
+    for name in ("payload", "arguments"):
+        if isinstance(document.get(name), bytes):
+            document[name] = value_of(document[name])
+    return document
+
+
+def _fact_line(number: int, fact: Fact) -> Text:
+    document = _fact_document(fact)
+    kind, at = document.pop("kind"), document.pop("at")
+    text = Text.assemble((f"{number:4}  {_moment(at)}  ", "dim"), (f"{kind:16}", "bold"))
+    if isinstance(fact, RunStarted):
+        document = {name: document[name] for name in ("workflow", "arguments", "parent", "forked_from")}
+    shown = (f"  {name}={brief(value)}" for name, value in document.items() if value not in (None, "", {}, 1))
+    return text.append("".join(shown))
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@click.option("--reason", default="", help="Stored with the request and shown with the run.")
+@store_option
+def cancel(run_id: str, reason: str, store: str | None) -> int:
+    """Ask for the cancellation of a run.
+
+    Whoever executes it sees the request within a second; a run that nobody executes sees it when it is continued.
+    """
+    asked, record = asyncio.run(_cancel(store, run_id, reason))
+    if asked and record.owner is not None:
+        stdout().print(f"{run_id} will be cancelled")
+    elif asked:
+        stdout().print(f"{run_id} will be cancelled when it is continued: nobody executes it now")
+    else:
+        stdout().print(f"{run_id} has ended already: {record.status}")
+    return 0 if asked else 1
+
+
+async def _cancel(store: str | None, run_id: str, reason: str) -> tuple[bool, RunRecord]:
+    async with existing_runtime(store) as runtime:
+        asked = await runtime.cancel(run_id, reason)
+        return asked, await record_of(runtime, run_id)
+
+
+for _command in (watch, resume, retry, fork):
+    runs.add_command(_command)

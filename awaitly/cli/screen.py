@@ -1,0 +1,107 @@
+"""What a person sees of a run while it happens: a live tree in a terminal, lines elsewhere, or nothing."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from awaitly.cli.consoles import stderr, stdout
+from awaitly.cli.pictures import line, picture
+from awaitly.model.facts import Fact, RunFinished, StepCancelled, StepFinished, TimerFired
+from awaitly.model.graph import Graph
+from awaitly.observe.bus import Notice
+from awaitly.render.progress import Progress
+from awaitly.render.rows import fitted
+
+_FRAMES = 10  # a second
+
+
+class Screen:
+    """Follows one run and its children. Notices may come from any thread, and before the run is known.
+
+    Args:
+        graphs: of the workflows, where they are known.
+        quiet: show nothing.
+    """
+
+    def __init__(self, graphs: Iterable[Graph] = (), *, quiet: bool = False) -> None:
+        self._progress = Progress(graphs)
+        self._console = stderr()
+        self._lock = Lock()
+        self._early: list[Notice] = []
+        self._run: str | None = None
+        self._quiet = quiet
+        self._live = not quiet and self._console.is_terminal and stdout().is_terminal
+
+    def notice(self, notice: Notice) -> None:
+        """Take in what the runtime observed: a sink."""
+        with self._lock:
+            if self._run is None:
+                self._early.append(notice)
+            else:
+                self._take(notice)
+
+    def follow(self, run: str, workflow: str, store: str, stored: Sequence[Fact]) -> None:
+        """Say which run is meant, and what its journal held before."""
+        with self._lock:
+            self._run = run
+            done = sum(isinstance(fact, StepFinished) for fact in stored)
+            if not self._quiet:
+                already = f", {done} outcome{'s' if done > 1 else ''} stored before" if done else ""
+                if stored and isinstance(stored[-1], RunFinished):
+                    already = ", which has ended before: this is its stored result"
+                self._console.print(Text.assemble((run, "bold"), f"  run of {workflow} in {store}{already}"))
+            self._progress.load(run, workflow, stored)
+            for notice in self._early:
+                self._take(notice)
+            self._early.clear()
+
+    def add(self, run: str, workflow: str, facts: Iterable[Fact]) -> None:
+        """Take in facts that were read from a store."""
+        for fact in facts:
+            self.notice(Notice(run, workflow, fact))
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show the run while the block lasts; a tree stays behind."""
+        if not self._live:
+            yield
+            return
+        with Live(
+            console=self._console, refresh_per_second=_FRAMES, get_renderable=self._frame, vertical_overflow="ellipsis"
+        ) as live:
+            try:
+                yield
+            finally:
+                self._live = False
+                live.vertical_overflow = "visible"
+
+    def _take(self, notice: Notice) -> None:
+        self._progress.apply(notice.run, notice.workflow, notice.fact)
+        assert self._run is not None
+        fact = notice.fact
+        if self._quiet or self._live or not self._progress.within(notice.run, self._run):
+            return
+        if isinstance(fact, StepFinished | StepCancelled | TimerFired):
+            row = self._progress.row(notice.run, fact.call)
+            self._console.print(line(row, self._progress.path(notice.run, fact.call, below=self._run)))
+
+    def _frame(self) -> RenderableType:
+        with self._lock:
+            if self._run is None:
+                return Text("")
+            try:
+                tree = self._progress.tree(self._run)
+            except KeyError:
+                return Text("")
+        lines = max(4, self._console.size.height - 3)
+        return picture(fitted(tree, lines), time.time(), live=self._live)
+
+
+def printed_tree(progress: Progress, run: str, console: Console) -> None:
+    """Print the whole tree of a run, values included."""
+    console.print(picture(progress.tree(run), time.time(), values=True), soft_wrap=False)

@@ -1,0 +1,219 @@
+"""Runs whose process, disk or terminal goes away: nothing that was stored is lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import FLOWS, Awaitly, environment
+
+PATIENCE = 30.0
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def until(met: Callable[[], bool]) -> None:
+    """Look until something is so."""
+    limit = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < limit, "it did not happen"
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.txt"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def given(ledger: Path, gate: Path) -> str:
+    return json.dumps({"ledger": str(ledger), "gate": str(gate)})
+
+
+def test_a_killed_run_is_continued_by_its_id_and_repeats_no_stored_step(
+    process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    started.kill()
+    started.wait()
+    gate.touch()
+
+    answer = awaitly("run", f"{FLOWS}:gated", "--id", "g")
+
+    assert (answer.status, answer.out) == (0, '"through"\n')
+    assert [line for line in lines(ledger) if "waiting" not in line] == ["first", "passed", "last"]
+    assert "1 outcome stored before" in answer.err
+
+
+def test_ctrl_c_lets_the_step_finish_and_says_how_to_continue(
+    process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    started.send_signal(signal.SIGINT)
+    gate.touch()
+    out, err = started.communicate(timeout=PATIENCE)
+
+    assert (started.returncode, out) == (130, "")
+    assert f"g is suspended; continue with: awaitly run {FLOWS}:gated --id g" in err
+    assert "Traceback" not in err
+    assert lines(ledger)[2:] == ["passed"]
+    assert awaitly("run", f"{FLOWS}:gated", "--id", "g").out == '"through"\n'
+    assert lines(ledger)[2:] == ["passed", "last"]
+
+
+def test_a_second_ctrl_c_stops_at_once(process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    assert started.stderr is not None
+    started.send_signal(signal.SIGINT)
+    assert any("Ctrl-C again" in line for line in started.stderr)
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=PATIENCE)
+
+    assert (started.returncode, gate.exists()) == (130, False)
+    assert "stopped at once; continue with: awaitly run" in err
+    gate.touch()
+    assert awaitly("run", f"{FLOWS}:gated", "--id", "g").out == '"through"\n'
+
+
+def test_watch_follows_a_run_of_another_process_to_its_end(
+    process: Start, ledger: Path, gate: Path, given: str
+) -> None:
+    process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+
+    watching = process("runs", "watch", "g")
+    assert watching.stderr is not None
+    assert watching.stderr.readline().startswith("g  run of gated in sqlite:///awaitly.db, 1 outcome stored before")
+    gate.touch()
+    out, err = watching.communicate(timeout=PATIENCE)
+
+    assert (watching.returncode, out) == (0, "g has succeeded\n")
+    assert [line.split()[1] for line in err.splitlines()] == ["wait_for_file", "record"]
+
+
+def test_a_run_of_another_process_is_cancelled(
+    process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+
+    answer = awaitly("runs", "cancel", "g", "--reason", "not needed")
+    gate.touch()
+    _, err = started.communicate(timeout=PATIENCE)
+
+    assert (answer.status, answer.out) == (0, "g will be cancelled\n")
+    assert "passed" in lines(ledger)
+    if "failed" in err:  # the request may have come too late: the run had only one more step
+        assert "failed [run-cancelled]: not needed" in err
+        assert started.returncode == 1
+
+
+CRAMPED = """
+import sqlite3
+from awaitly.persist.stores.sqlite import SqliteStore
+
+def store(url):
+    def connect(path):
+        connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
+        connection.execute("PRAGMA max_page_count = 30")
+        return connection
+    return SqliteStore("awaitly.db", connect=connect)
+"""
+
+
+@pytest.fixture
+def cramped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a store that is full at 30 pages, registered as other packages register theirs."""
+    site = tmp_path / "site"
+    (site / "cramped-1.dist-info").mkdir(parents=True)
+    (site / "cramped_store.py").write_text(CRAMPED)
+    (site / "cramped-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: cramped\nVersion: 1\n")
+    (site / "cramped-1.dist-info" / "entry_points.txt").write_text("[awaitly.stores]\ncramped = cramped_store:store\n")
+    monkeypatch.syspath_prepend(str(site))
+    return "cramped://here"
+
+
+def test_a_full_disk_stops_the_run_which_continues_when_there_is_space(
+    awaitly: Awaitly, cramped: str, ledger: Path
+) -> None:
+    given = json.dumps({"ledger": str(ledger)})
+
+    full = awaitly("run", f"{FLOWS}:large", "--id", "l", "--input", given, "--store", cramped)
+    written = lines(ledger)
+    answer = awaitly("run", f"{FLOWS}:large", "--id", "l")
+
+    assert full.status == 1
+    assert "error [store-full]: " in full.err
+    assert "the run has not ended; continue with: awaitly run" in full.err
+    assert "Traceback" not in full.err
+    assert 0 < len(written) < 40
+    assert (answer.status, answer.out) == (0, "40\n")
+    repeated = [line for line in set(lines(ledger)) if lines(ledger).count(line) > 1]
+    assert repeated in ([], [written[-1]])  # the effect whose outcome could not be stored
+    assert sorted(set(map(int, lines(ledger)))) == list(range(40))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder that every user can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="awaitly-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_nobody() -> None:
+    """Give up what root may do: root may write everything."""
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users")
+def test_a_read_only_database_is_refused_and_left_as_it_is(awaitly: Awaitly, open_folder: Path) -> None:
+    path = open_folder / "runs.db"
+    awaitly("run", f"{FLOWS}:greet", "--id", "g", "--store", str(path))
+    path.chmod(0o444)
+    open_folder.chmod(0o555)
+    before = path.read_bytes()
+    code = (
+        "import os, sys; from awaitly.cli import main; from tests.cli import test_interrupted as t;"
+        "t.as_nobody(); os.chdir('/'); main(sys.argv[1:])"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "runs", "list", "--store", f"sqlite:///{path}"],
+        capture_output=True, text=True, timeout=60, check=False, env=environment(),
+    )  # fmt: skip
+    open_folder.chmod(0o755)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error [store-read-only]: "), answer.stderr
+    assert path.read_bytes() == before
+
+
+def test_the_demo_kills_its_process_and_counts_every_step_once(awaitly: Awaitly) -> None:
+    answer = awaitly("demo")
+
+    assert answer.status == 0
+    assert "kill -9" in answer.out
+    assert "Each of the 6 steps took effect exactly once: 3 before the kill, 3 after." in answer.out
+    assert list(Path.cwd().iterdir()) == []

@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import FLOWS, Awaitly
+
+ORDER = json.dumps({"order": {"id": "7", "items": [{"sku": "cup"}, {"sku": "pot", "quantity": 2}]}})
+
+
+def test_a_run_that_succeeds_prints_its_value_as_json_and_exits_with_0(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
+
+    assert (answer.status, json.loads(answer.out)) == (0, "paid 7, 3 items")
+
+
+def test_where_there_is_no_terminal_every_finished_step_is_a_line(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
+
+    assert answer.err.splitlines()[0].startswith("order:7  run of checkout in sqlite:///awaitly.db")
+    assert sorted(line.split()[0] for line in answer.err.splitlines()[1:]) == ["ok"] * 4
+
+
+def test_steps_of_a_child_run_are_shown_under_its_call(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
+
+    assert "gather / pack / each / count (2)" in answer.err
+
+
+def test_quiet_leaves_nothing_but_the_result(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER, "--quiet")
+
+    assert (answer.out, answer.err) == ('"paid 7, 3 items"\n', "")
+
+
+def test_json_gives_the_run_with_its_result(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:greet", "--id", "g", "--json", "--quiet")
+
+    assert json.loads(answer.out) == {"id": "g", "workflow": "greet", "status": "succeeded", "result": "hello you"}
+
+
+def test_a_declared_failure_is_printed_with_its_fields_and_exits_with_1(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "declined"}', "--quiet")
+
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.startswith("failed [run-failed]: Declined\n  reason: stolen\n  attempts: 1\n")
+
+
+def test_an_unexpected_error_says_which_step_raised_what(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "bug"}', "--quiet")
+
+    assert answer.status == 1
+    assert "failed [unexpected-error]: charge raised ZeroDivisionError: nobody thought of this" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_failure_as_json_has_class_text_and_fields(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "declined"}', "--quiet", "--json")
+
+    assert json.loads(answer.out)["error"] == {
+        "type": "orders:Declined",
+        "message": "reason='stolen', attempts=1",
+        "fields": {"reason": "stolen", "attempts": 1},
+    }
+
+
+def test_the_same_id_gives_the_stored_result_without_its_input(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:greet", "--id", "g", "--input", '{"name": "Ada"}')
+
+    answer = awaitly("run", f"{FLOWS}:greet", "--id", "g")
+
+    assert json.loads(answer.out) == "hello Ada"
+    assert "has ended before" in answer.err
+
+
+def test_the_same_id_with_other_input_is_a_conflict(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:greet", "--id", "g", "--input", '{"name": "Ada"}')
+
+    answer = awaitly("run", f"{FLOWS}:greet", "--id", "g", "--input", '{"name": "Bob"}')
+
+    assert answer.status == 1
+    assert answer.err.startswith("error [run-conflict]: ")
+
+
+def test_the_id_of_a_run_of_another_workflow_is_refused(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:greet", "--id", "g")
+
+    answer = awaitly("run", f"{FLOWS}:twice", "--id", "g")
+
+    assert answer.status == 1
+    assert answer.err.startswith("error [run-id-conflict]: the id 'g' belongs to a run of greet, not of twice")
+
+
+def test_a_workflow_that_is_not_durable_runs_too(awaitly: Awaitly) -> None:
+    assert awaitly("run", f"{FLOWS}:passing", "--input", "41").out == "42\n"
+
+
+def test_a_module_of_the_current_folder_is_a_target(awaitly: Awaitly) -> None:
+    Path("flow_of_today.py").write_text(
+        "from awaitly import workflow\n\n@workflow\nasync def today() -> str:\n    return 'fine'\n"
+    )
+
+    assert awaitly("run", "flow_of_today:today").out == '"fine"\n'
+
+
+def test_a_file_of_a_package_is_imported_by_its_whole_name(awaitly: Awaitly) -> None:
+    Path("shop_pkg/deep").mkdir(parents=True)
+    Path("shop_pkg/__init__.py").touch()
+    Path("shop_pkg/deep/__init__.py").touch()
+    Path("shop_pkg/deep/flow.py").write_text(
+        "from awaitly import workflow\n\n@workflow\nasync def where() -> str:\n    return __name__\n"
+    )
+
+    assert awaitly("run", "shop_pkg/deep/flow.py:where").out == '"shop_pkg.deep.flow"\n'
+
+
+def test_input_is_read_from_a_file(awaitly: Awaitly) -> None:
+    Path("ada.json").write_text('{"name": "Ada", "times": 2}')
+
+    assert awaitly("run", f"{FLOWS}:greet", "--input", "@ada.json").out == '"hello Ada hello Ada"\n'
+
+
+def test_input_is_read_from_standard_input(awaitly: Awaitly) -> None:
+    assert awaitly("run", f"{FLOWS}:greet", "--input", "-", stdin='{"name": "Ada"}').out == '"hello Ada"\n'
+
+
+@pytest.mark.parametrize("given", ['{"id": "9"}', '{"order": {"id": "9"}}'])
+def test_the_only_parameter_may_be_given_by_itself(awaitly: Awaitly, given: str) -> None:
+    assert awaitly("run", f"{FLOWS}:checkout", "--input", given).out == '"paid 9, 0 items"\n'
+
+
+def test_the_store_comes_from_the_settings(awaitly: Awaitly) -> None:
+    Path("awaitly.toml").write_text('store = "sqlite:///chosen.db"\n')
+
+    awaitly("run", f"{FLOWS}:greet")
+
+    assert (Path("chosen.db").exists(), Path("awaitly.db").exists()) == (True, False)

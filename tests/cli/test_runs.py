@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import FLOWS, Awaitly
+
+
+@pytest.fixture
+def sold(awaitly: Awaitly) -> None:
+    """Store a run that succeeded, with a child run, and one that failed."""
+    awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "7", "items": [{"sku": "cup"}]}')
+    awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "declined"}')
+
+
+@pytest.mark.usefixtures("sold")
+def test_runs_are_listed_newest_first(awaitly: Awaitly) -> None:
+    rows = [line.split()[:3] for line in awaitly("runs", "list", "--workflow", "checkout").out.splitlines()]
+
+    assert rows == [
+        ["ID", "WORKFLOW", "STATUS"],
+        ["order:declined", "checkout", "failed"],
+        ["order:7", "checkout", "succeeded"],
+    ]
+
+
+@pytest.mark.usefixtures("sold")
+def test_runs_are_filtered_and_limited(awaitly: Awaitly) -> None:
+    failed = json.loads(awaitly("runs", "list", "--status", "failed", "--json").out)
+    one = json.loads(awaitly("runs", "list", "--limit", "1", "--json").out)
+
+    assert ([run["id"] for run in failed], len(one)) == (["order:declined"], 1)
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_run_is_shown_with_its_steps_results_and_child_runs_without_its_code(awaitly: Awaitly) -> None:
+    answer = awaitly("runs", "show", "order:7")
+
+    words = [" ".join(line.split()) for line in answer.out.splitlines()]
+    assert words[0] == "order:7 checkout succeeded"
+    assert words[2] == 'order = {"id": "7", "items": [{"sku": "cup", "quantity": 1}]}'
+    assert any(line.startswith("✓ checkout") and line.endswith('"paid 7, 1 items"') for line in words)
+    assert any("✓ charge" in line and line.endswith('"paid 7"') for line in words)
+    assert any("✓ count" in line and line.endswith(" 1") for line in words)
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_failed_run_is_shown_with_its_failure(awaitly: Awaitly) -> None:
+    answer = awaitly("runs", "show", "order:declined")
+
+    assert answer.out.splitlines()[-1] == 'Declined: reason="stolen", attempts=1'
+
+
+@pytest.mark.usefixtures("sold")
+def test_the_facts_of_a_run_are_shown_in_order(awaitly: Awaitly) -> None:
+    kinds = [line.split()[3] for line in awaitly("runs", "show", "order:7", "--facts").out.splitlines()]
+
+    assert (kinds[0], kinds[-1], kinds.count("StepFinished")) == ("RunStarted", "RunFinished", 2)
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_run_is_shown_as_json(awaitly: Awaitly) -> None:
+    shown = json.loads(awaitly("runs", "show", "order:7", "--json").out)
+
+    assert (shown["id"], shown["status"]) == ("order:7", "succeeded")
+    assert shown["arguments"] == {"order": {"id": "7", "items": [{"sku": "cup", "quantity": 1}]}}
+    assert shown["facts"][-1]["payload"] == "paid 7, 1 items"
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_run_that_has_ended_cannot_be_cancelled(awaitly: Awaitly) -> None:
+    answer = awaitly("runs", "cancel", "order:7")
+
+    assert (answer.status, answer.out) == (1, "order:7 has ended already: succeeded\n")
+
+
+@pytest.mark.usefixtures("sold")
+def test_watching_a_run_that_has_ended_says_how_it_ended(awaitly: Awaitly) -> None:
+    assert awaitly("runs", "watch", "order:7").out == "order:7 has succeeded\n"
+    assert awaitly("runs", "watch", "order:declined").status == 1
+
+
+def test_a_failed_run_is_retried_from_before_its_failure(awaitly: Awaitly) -> None:
+    failed = awaitly("run", f"{FLOWS}:fetched", "--id", "f", "--input", '{"ledger": "asked.txt", "source": "it.txt"}')
+    Path("it.txt").write_text("here it is")
+
+    answer = awaitly("runs", "retry", "f", "--target", f"{FLOWS}:fetched")
+
+    assert (failed.status, answer.status, answer.out) == (1, 0, '"here it is"\n')
+    assert Path("asked.txt").read_text() == "asked\n"
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_run_that_succeeded_cannot_be_retried(awaitly: Awaitly) -> None:
+    answer = awaitly("runs", "retry", "order:7", "--target", f"{FLOWS}:checkout")
+
+    assert answer.status == 1
+    assert answer.err.startswith("error [run-refused]: ")
+
+
+@pytest.mark.usefixtures("sold")
+def test_the_plan_of_a_fork_says_what_is_kept_and_does_nothing(awaitly: Awaitly) -> None:
+    before = awaitly("runs", "list").out
+
+    answer = awaitly("runs", "fork", "order:7", "--target", f"{FLOWS}:checkout", "--at", "charge", "--plan")
+
+    assert answer.status == 0
+    assert "StepFinished charge#0" in answer.out.partition("dropped")[2]
+    assert awaitly("runs", "list").out == before
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_fork_is_a_new_run_with_an_id_of_its_own(awaitly: Awaitly) -> None:
+    answer = awaitly("runs", "fork", "order:7", "--target", f"{FLOWS}:checkout", "--at", "charge", "--id", "again")
+
+    assert (answer.status, answer.out) == (0, '"paid 7, 1 items"\n')
+    assert awaitly("runs", "show", "again", "--json").status == 0
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_fork_with_other_input_does_what_no_longer_fits_again(awaitly: Awaitly) -> None:
+    answer = awaitly(
+        "runs", "fork", "order:7", "--target", f"{FLOWS}:checkout", "--input", '{"id": "8"}', "--id", "eight"
+    )
+
+    assert (answer.status, answer.out) == (0, '"paid 8, 0 items"\n')
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_run_of_another_workflow_than_the_target_is_refused(awaitly: Awaitly) -> None:
+    answer = awaitly("runs", "resume", "order:7", "--target", f"{FLOWS}:greet")
+
+    assert answer.status == 1
+    assert answer.err.startswith("error [run-id-conflict]: 'order:7' is a run of checkout, not of greet")

@@ -1,0 +1,211 @@
+from awaitly.model.facts import (
+    EachStarted,
+    Ending,
+    Fact,
+    RunFinished,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepStarted,
+    TimerFired,
+    TimerSet,
+)
+from awaitly.render.progress import Progress
+from awaitly.render.rows import Kind, Phase, Row, fitted
+
+DECLINED = b'{"raised":{"class":"shop:Declined","fields":{"reason":"stolen"}}}'
+
+
+def started(workflow: str = "checkout", parent: str | None = None) -> RunStarted:
+    return RunStarted(
+        at=100.0, workflow=workflow, version=None, fingerprint="f", arguments=b"{}", arguments_digest="d", seed=1,
+        parent=parent,
+    )  # fmt: skip
+
+
+def begun(call: str, at: float = 101.0, step: str = "charge") -> StepStarted:
+    return StepStarted(at=at, call=call, step=step)
+
+
+def done(call: str, at: float = 102.0, step: str = "charge", ending: Ending = Ending.VALUE) -> StepFinished:
+    payload = b"1" if ending is Ending.VALUE else DECLINED
+    return StepFinished(at=at, call=call, step=step, arguments="a", ending=ending, payload=payload, seconds=0.5)
+
+
+def ended(ending: Ending = Ending.VALUE) -> RunFinished:
+    return RunFinished(at=110.0, ending=ending, payload=b"2")
+
+
+def tree(*facts: Fact) -> Row:
+    progress = Progress()
+    for fact in facts:
+        progress.apply("r", "checkout", fact)
+    return progress.tree("r")
+
+
+def outline(row: Row) -> list[str]:
+    """Return the rows as lines: depth, label and phase."""
+    lines = [f"{row.label} {row.phase}"]
+    return lines + [f"  {line}" for inner in row.rows for line in outline(inner)]
+
+
+def test_a_run_begins_open_and_ends_as_it_ended() -> None:
+    assert outline(tree(started())) == ["checkout open"]
+    assert outline(tree(started(), ended())) == ["checkout done"]
+    assert outline(tree(started(), ended(Ending.FAILURE))) == ["checkout failed"]
+    assert outline(tree(started(), ended(Ending.CANCELLED))) == ["checkout cancelled"]
+
+
+def test_a_run_takes_from_its_start_to_its_end() -> None:
+    assert tree(started(), ended()).seconds == 10.0
+
+
+def test_calls_stand_in_the_order_in_which_they_began() -> None:
+    row = tree(started(), begun("b#0", step="b"), begun("a#0", step="a"), done("a#0", step="a"))
+
+    assert outline(row)[1:] == ["  b open", "  a done"]
+
+
+def test_a_call_has_the_time_that_was_measured() -> None:
+    (call,) = tree(started(), begun("a#0"), done("a#0")).rows
+
+    assert (call.began, call.seconds, call.payload) == (101.0, 0.5, b"1")
+
+
+def test_a_fact_that_is_seen_twice_changes_nothing() -> None:
+    facts = started(), begun("a#0"), done("a#0"), ended()
+
+    assert tree(*facts, *facts) == tree(*facts)
+
+
+def test_a_start_that_is_seen_after_the_outcome_does_not_reopen_a_call() -> None:
+    assert outline(tree(started(), done("a#0"), begun("a#0")))[1:] == ["  charge done"]
+
+
+def test_calls_of_one_place_are_numbered_and_keys_are_shown() -> None:
+    row = tree(started(), done("charge#0"), done("charge#0.1"), done("charge[order:7]"))
+
+    assert [call.label for call in row.rows] == ["charge", "charge (2)", "charge [order:7]"]
+
+
+def test_branches_are_nested_by_identity() -> None:
+    row = tree(
+        started(),
+        done("each#0>task/both:a#0", step="a"),
+        done("each#0>task.1/both:a#0", step="a"),
+        begun("each#0>task/both:b#0", step="b"),
+        done("each#1>b", step="b"),
+        done("each#1>b.1", step="b"),
+    )
+
+    assert outline(row)[1:] == [
+        "  each open", "    [1] open", "      a done", "      b open", "    [2] done", "      a done",
+        "  each b done", "    b done", "    b (2) done",
+    ]  # fmt: skip
+
+
+def test_an_each_counts_towards_the_number_of_its_items() -> None:
+    items = EachStarted(at=101.0, call="each#0", items=3)
+    (group,) = tree(started(), items, done("each#0>a"), done("each#0>a.1", ending=Ending.FAILURE)).rows
+
+    assert group.count is not None
+    assert (group.phase, group.count.finished, group.count.failed, group.count.total) == (Phase.OPEN, 2, 1, 3)
+
+
+def test_an_each_of_an_unknown_number_of_items_has_no_total_while_it_is_open() -> None:
+    (group,) = tree(started(), done("each#0>a"), begun("each#0>a.1")).rows
+
+    assert group.count is not None
+    assert (group.count.finished, group.count.total) == (1, None)
+
+
+def test_child_runs_stand_in_the_place_of_their_call() -> None:
+    progress = Progress()
+    progress.apply("r", "checkout", started())
+    progress.apply("r", "checkout", begun("pack#0", step="pack"))
+    progress.apply("r/pack#0", "pack", started("pack", parent="r"))
+    progress.apply("r/pack#0", "pack", done("fold#0", step="fold"))
+
+    assert outline(progress.tree("r"))[1:] == ["  pack open", "    fold done"]
+    assert progress.path("r/pack#0", "fold#0", below="r") == ("pack", "fold")
+
+
+def test_a_child_run_with_a_key_is_found_by_its_workflow() -> None:
+    progress = Progress()
+    progress.apply("r", "checkout", started())
+    progress.apply("r", "checkout", begun("pack#0", step="pack"))
+    progress.apply("parcel:7", "pack", started("pack", parent="r"))
+    progress.apply("parcel:7", "pack", done("fold#0", step="fold"))
+
+    assert outline(progress.tree("r"))[1:] == ["  pack open", "    fold done"]
+
+
+def test_a_child_run_without_a_known_call_is_shown_all_the_same() -> None:
+    progress = Progress()
+    progress.apply("r", "checkout", started())
+    progress.apply("r/pack#0", "pack", started("pack", parent="r"))
+
+    assert outline(progress.tree("r"))[1:] == ["  pack open"]
+
+
+def test_a_sleep_is_open_until_its_timer_fires() -> None:
+    set_ = TimerSet(at=101.0, call="sleep#0", due=105.0)
+
+    assert outline(tree(started(), set_))[1:] == ["  sleep open"]
+    (row,) = tree(started(), set_, TimerFired(at=105.0, call="sleep#0")).rows
+    assert (row.kind, row.phase, row.seconds) == (Kind.TIMER, Phase.DONE, 4.0)
+
+
+def test_what_a_run_leaves_open_at_its_end_is_cancelled() -> None:
+    assert outline(tree(started(), begun("a#0"), ended()))[1:] == ["  charge cancelled"]
+
+
+def test_a_cancelled_call_is_cancelled() -> None:
+    cancelled = StepCancelled(at=103.0, call="a#0", step="charge", arguments="a")
+
+    assert outline(tree(started(), begun("a#0"), cancelled))[1:] == ["  charge cancelled"]
+
+
+def test_a_group_whose_failure_cancelled_others_has_failed_and_one_beside_successes_has_not() -> None:
+    failed = done("each#0>a", ending=Ending.FAILURE)
+    cancelled = StepCancelled(at=103.0, call="each#0>a.1", step="a", arguments="a")
+
+    assert tree(started(), failed, cancelled).rows[0].phase is Phase.FAILED
+    assert tree(started(), failed, done("each#0>a.1")).rows[0].phase is Phase.DONE
+
+
+def test_what_was_loaded_from_a_journal_is_marked() -> None:
+    progress = Progress()
+    progress.load("r", "checkout", [started(), done("a#0")])
+    progress.apply("r", "checkout", done("b#0"))
+
+    assert [row.stored for row in progress.tree("r").rows] == [True, False]
+
+
+def test_descendants_are_within_their_root() -> None:
+    progress = Progress()
+    progress.apply("r", "checkout", started())
+    progress.apply("r/a", "a", started("a", parent="r"))
+    progress.apply("r/a/b", "b", started("b", parent="r/a"))
+    progress.apply("s", "checkout", started())
+
+    assert [progress.within(run, "r") for run in ("r", "r/a", "r/a/b", "s")] == [True, True, True, False]
+
+
+def test_a_tree_that_is_too_long_keeps_what_is_open_and_what_failed() -> None:
+    facts = [done(f"each#0>a.{n}", ending=Ending.FAILURE if n == 3 else Ending.VALUE) for n in range(100)]
+    row = fitted(tree(started(), *facts, begun("each#0>a.100")), 12)
+
+    lines = outline(row)
+    assert len(lines) <= 12
+    assert "    … 93 done done" in lines
+    assert "    charge (4) failed" in lines
+    assert "    charge (101) open" in lines
+    assert row.rows[0].count is not None
+    assert row.rows[0].count.finished == 100
+
+
+def test_a_tree_that_fits_is_left_alone() -> None:
+    row = tree(started(), done("a#0"))
+
+    assert fitted(row, 2) == row
