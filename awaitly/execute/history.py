@@ -18,6 +18,7 @@ from awaitly.model.facts import (
     RunRetried,
     RunStarted,
     StepFinished,
+    StepStarted,
 )
 from awaitly.model.program import Program
 from awaitly.model.state import Status
@@ -60,15 +61,20 @@ async def retry(engine: Engine, program: Program, run_id: str) -> None:
         raise RunRefused(f"run {run_id!r} is being continued by somebody else", hint="wait for its result")
     if not await engine.store.truncate(run_id, claim.fence, cut):
         raise LeaseLost(f"run {run_id!r} has been taken over by another process")
+    started = facts[0]
+    assert isinstance(started, RunStarted)
     now = engine.clock.time()
-    allowed = program.graph.deadline
+    allowed = _allowed(started)
     retried = RunRetried(at=now, deadline=None if allowed is None else now + allowed)
     log = Log(engine.services.committer, run_id, engine.lease.owner.id, claim.fence, cut)
     log.append(retried)
     await log.barrier()
-    started = facts[0]
-    assert isinstance(started, RunStarted)
     engine.execute(program, log, started, [*facts[1:cut], retried])
+
+
+def _allowed(started: RunStarted) -> float | None:
+    """Return how much time a run was given at its start."""
+    return None if started.deadline is None else started.deadline - started.at
 
 
 def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
@@ -105,14 +111,15 @@ async def plan_fork(
     facts = await engine.store.read(run_id)
     started = facts[0]
     assert isinstance(started, RunStarted)
-    past = [fact for fact in facts[1:] if not isinstance(fact, (RunFinished, RunRetried))]
+    # What began without an outcome began in the other run: in the new one it has not happened.
+    past = [fact for fact in facts[1:] if not isinstance(fact, (RunFinished, RunRetried, StepStarted))]
     cut = len(past) if at is None else _position(run_id, past, at)
     for index, fact in enumerate(past[:cut]):
         if isinstance(fact, (CancelRequested, DeadlinePassed)):
             cut = index
             break
     now = engine.clock.time()
-    allowed = program.graph.deadline
+    allowed = _allowed(started)
     started = replace(
         started, at=now, deadline=None if allowed is None else now + allowed, forked_from=run_id, parent=None,
         fingerprint=program.graph.fingerprint,
