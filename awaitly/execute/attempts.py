@@ -35,11 +35,13 @@ async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) ->
             value = await invoke(binding, args, kwargs, clock)
     except RunStopped as error:
         raise RunSuspended(f"step {binding.name} was interrupted: {error}") from error
-    except Exception as error:  # noqa: BLE001 - whatever a step raises is an outcome
-        return failed(binding, error)
+    except (RunSuspended, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
     except asyncio.CancelledError as error:
         if _cancelling():
             raise
+        return failed(binding, error)
+    except BaseException as error:  # noqa: BLE001 - whatever a step raises is an outcome
         return failed(binding, error)
     return succeeded(binding, value)
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import FrameType
 from typing import Any
 
-from awaitly.errors import UnexpectedError, UnwrapError
+from awaitly.errors import UnexpectedError
 from awaitly.execute.attempts import invoke
 from awaitly.execute.clock import pause
 from awaitly.execute.outcomes import raisable
@@ -37,12 +37,20 @@ class PlainHost:
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Call the function with the step's policies."""
-        call = self._call(step, args, kwargs)
-        return _attempted(step, call) if attempt else call
+        return self._attempted(step, args, kwargs) if attempt else self._call(step, args, kwargs)
 
     async def _call(self, step: Any, args: Any, kwargs: Any) -> Any:
         value = await invoke(_Alone(step), args, kwargs, self.clock)
         return unwrapped(value, step.name)
+
+    async def _attempted(self, step: Any, args: Any, kwargs: Any) -> Ok[Any] | Err[Any]:
+        try:
+            value = await invoke(_Alone(step), args, kwargs, self.clock)
+        except step.options.errors as error:
+            return Err(error)
+        except Exception as error:  # noqa: BLE001 - attempt() never raises for what a step did
+            return Err(UnexpectedError.of(error, step=step.name))
+        return value if isinstance(value, (Ok, Err)) else Ok(value)
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
         """Begin an independent run."""
@@ -103,17 +111,6 @@ class _Alone:
         self.blocking = not inspect.iscoroutinefunction(step.fn)
         self.timeout: float | None = step.options.timeout
         self.effect: Effect = step.options.effect
-
-
-async def _attempted(step: Any, call: Coroutine[Any, Any, Any]) -> Ok[Any] | Err[Any]:
-    try:
-        return Ok(await call)
-    except step.options.errors as error:
-        return Err(error)
-    except UnwrapError as error:
-        return Err(error.error)
-    except Exception as error:  # noqa: BLE001 - attempt() never raises for what a step did
-        return Err(UnexpectedError.of(error, step=step.name))
 
 
 def unwrapped(value: Any, name: str) -> Any:
