@@ -280,6 +280,8 @@ class Run:
         if call.outcome is not None:
             return call.outcome
         self.check_open()
+        if call.phase is Phase.ENDED:  # a key's work that was cancelled before this coroutine asked for it
+            call = self.make(call.identity, call.binding, call.args, call.kwargs)
         fact = self.delivery.take_recorded(call.identity)
         if fact is not None and isinstance(fact, StepFinished):
             outcome = self._restored(call, fact)

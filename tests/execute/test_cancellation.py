@@ -7,7 +7,7 @@ import pytest
 from awaitly import Err, Ok, RunCancelled, gather, race, settle, sleep, timeout, workflow
 from awaitly.errors import DeadlineExceeded, RunNotFound
 from awaitly.model.state import Status
-from tests.execute.scene import Declined, Scene, keyed, limited, none, read, write
+from tests.execute.scene import Declined, Scene, keyed, limited, looked, none, read, write
 
 
 @workflow
@@ -64,9 +64,9 @@ async def racing(x: int) -> str:
 
 @workflow
 async def raced_key(x: int) -> str:
-    later = keyed("k", "work")
-    winner = await race(keyed("k", "work"), none("fast"))
-    return winner + await later
+    later, look_later = keyed("k", "work"), looked("look")
+    winner = await race(keyed("k", "work"), looked("look"), none("fast"))
+    return winner + await later + await look_later
 
 
 @workflow
@@ -331,9 +331,9 @@ def test_the_losers_of_a_race_end_before_it_does(scene: Scene) -> None:
 
 def test_work_of_a_key_that_a_race_cancelled_is_done_for_who_still_wants_it(scene: Scene) -> None:
     async def story() -> None:
-        scene.delays["work"] = 5
+        scene.delays.update(work=5, look=5)
         async with scene.runtime() as rt:
-            assert await rt.run(raced_key.options(id="run"), 1) == Ok("fastwork")
+            assert await rt.run(raced_key.options(id="run"), 1) == Ok("fastworklook")
 
     scene.play(story())
 
