@@ -92,7 +92,7 @@ class Run:
 
     def check_open(self) -> None:
         """Refuse calls of a run that has stopped or ended, and calls from another loop or thread."""
-        if _running_loop() is not self.loop:
+        if asyncio._get_running_loop() is not self.loop:
             raise UsageError(
                 f"a call was made in run {self.id} from another thread",
                 hint="make calls where the workflow function runs; put blocking code into a step, a plain def",
@@ -373,10 +373,3 @@ class Run:
             self.stop(error)
         else:
             asyncio.get_running_loop().call_soon(self._parked, error)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:  # a plain thread
-        return None
