@@ -1,5 +1,6 @@
 """Where the commands print: results to standard output, everything else to standard error."""
 
+from functools import cache
 from typing import Any
 
 from pydantic_core import to_json
@@ -8,13 +9,15 @@ from rich.console import Console
 _WIDE = 160  # columns of what is no terminal
 
 
+@cache
 def stdout() -> Console:
     """Return the console of results."""
     return _console()
 
 
+@cache
 def stderr() -> Console:
-    """Return the console of messages and progress."""
+    """Return the console of messages and progress: one for both, so that messages stay out of a live tree."""
     return _console(stderr=True)
 
 

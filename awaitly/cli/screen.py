@@ -18,6 +18,7 @@ from awaitly.render.progress import Progress
 from awaitly.render.rows import fitted
 
 _FRAMES = 10  # a second
+_SHARE = 5  # as long as drawing took are the pauses between two pictures, at least
 
 
 class Screen:
@@ -34,6 +35,8 @@ class Screen:
         self._lock = Lock()
         self._early: list[Notice] = []
         self._run: str | None = None
+        self._last: RenderableType = Text("")
+        self._next = 0.0  # when the next picture may be drawn
         self._quiet = quiet
         self._live = not quiet and self._console.is_terminal and stdout().is_terminal
 
@@ -91,6 +94,15 @@ class Screen:
             self._console.print(line(row, self._progress.path(notice.run, fact.call, below=self._run)))
 
     def _frame(self) -> RenderableType:
+        began = time.monotonic()
+        if self._live and began < self._next:
+            return self._last
+        self._last = self._drawn()
+        # The picture of a run of many thousand calls takes its time, which the run needs more.
+        self._next = time.monotonic() + _SHARE * (time.monotonic() - began)
+        return self._last
+
+    def _drawn(self) -> RenderableType:
         with self._lock:
             if self._run is None:
                 return Text("")

@@ -1,6 +1,6 @@
 """Facts folded into a tree of what happens: runs, the branches of their calls, the calls, their timings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from awaitly.model.facts import (
@@ -34,13 +34,16 @@ ENDED = {
 class _Call:
     identity: str
     step: str
-    kind: Kind = Kind.STEP
+    kind: Kind
+    label: str
+    way: tuple[tuple[Kind, str], ...]
     phase: Phase = Phase.OPEN
     began: float | None = None
     seconds: float | None = None
     attempts: int = 1
     stored: bool = False
     payload: bytes | None = None
+    row: Row | None = None  # as drawn last, until something happens to the call
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class Progress:
 
     def __init__(self, graphs: Iterable[Graph] = ()) -> None:
         self._runs: dict[str, _Run] = {}
+        self._children: dict[str, dict[str, _Run]] = {}  # by their parent
         self._groups = {graph.workflow: groups_of(graph) for graph in graphs}
 
     def load(self, run: str, workflow: str, facts: Iterable[Fact]) -> None:
@@ -81,14 +85,17 @@ class Progress:
         match fact:
             case RunStarted():
                 known.began, known.parent = fact.at, fact.parent
+                if fact.parent is not None:
+                    self._children.setdefault(fact.parent, {})[run] = known
             case RunRetried():
-                self._again(known)
+                known.phase, known.ended, known.payload = Phase.OPEN, None, None
             case RunFinished():
                 _end(known, fact, stored)
             case StepStarted() | StepFinished() | StepCancelled():
-                _call(known, fact, stored)
+                _change(self._call(known, fact.call, fact.step, Kind.STEP, stored), fact)
             case TimerSet() | TimerFired():
-                _timer(known, fact, stored)
+                name = place_of(fact.call).site[1].partition("#")[0].rpartition(":")[2]
+                _wait(self._call(known, fact.call, name, Kind.TIMER, stored), fact)
             case EachStarted():
                 known.items[fact.call] = fact.items
             case _:
@@ -101,10 +108,11 @@ class Progress:
             KeyError: If no fact of it has been seen.
         """
         found = self._runs[run]
-        children = {child.id: child for child in self._runs.values() if child.parent == run}
-        root = _Grower(self._groups.get(found.workflow, {}))
+        children = dict(self._children.get(run, {}))
+        workflows = {child.workflow for child in children.values()}
+        root = _Grower()
         for call in found.calls.values():
-            child = _child_of(found, call, children)
+            child = _child_of(found, call, children) if call.step in workflows else None
             root.add(call, _step_row(call, self.tree(child.id) if child else None))
         for identity, items in found.items.items():
             root.expect(identity, items, waiting=found.phase is Phase.OPEN)
@@ -145,8 +153,7 @@ class Progress:
         """
         found = self._runs[run]
         call = found.calls[identity]
-        way = way_to(call.identity, call.step, self._groups.get(found.workflow, {}))
-        path = (*(label for _, label in way), label_of(call.identity, call.step))
+        path = (*(label for _, label in call.way), call.label)
         if run == below or found.parent not in self._runs:
             return path
         at = run.removeprefix(f"{found.parent}/")
@@ -154,12 +161,13 @@ class Progress:
             return (*self.path(found.parent, at, below=below), *path)
         return (found.workflow, *path)
 
-    @staticmethod
-    def _again(run: _Run) -> None:
-        run.phase, run.ended, run.payload = Phase.OPEN, None, None
-        for identity, call in list(run.calls.items()):
-            if call.phase is not Phase.DONE:
-                del run.calls[identity]
+    def _call(self, run: _Run, identity: str, step: str, kind: Kind, stored: bool) -> _Call:
+        call = run.calls.get(identity)
+        if call is None:
+            way = tuple(way_to(identity, step, self._groups.get(run.workflow, {})))
+            call = run.calls[identity] = _Call(identity, step, kind, label_of(identity, step), way, stored=stored)
+        call.row = None
+        return call
 
 
 def _end(run: _Run, fact: RunFinished, stored: bool) -> None:
@@ -168,12 +176,10 @@ def _end(run: _Run, fact: RunFinished, stored: bool) -> None:
         if call.phase is Phase.OPEN:
             call.phase = Phase.CANCELLED
             call.seconds = _between(call.began, fact.at)
+            call.row = None
 
 
-def _call(run: _Run, fact: StepStarted | StepFinished | StepCancelled, stored: bool) -> None:
-    call = run.calls.get(fact.call)
-    if call is None:
-        call = run.calls[fact.call] = _Call(fact.call, fact.step, stored=stored)
+def _change(call: _Call, fact: StepStarted | StepFinished | StepCancelled) -> None:
     match fact:
         case StepStarted():
             if call.phase is Phase.OPEN:
@@ -187,11 +193,7 @@ def _call(run: _Run, fact: StepStarted | StepFinished | StepCancelled, stored: b
             call.phase, call.seconds = Phase.CANCELLED, _between(call.began, fact.at)
 
 
-def _timer(run: _Run, fact: TimerSet | TimerFired, stored: bool) -> None:
-    name = place_of(fact.call).site[1].partition("#")[0].rpartition(":")[2]
-    call = run.calls.get(fact.call)
-    if call is None:
-        call = run.calls[fact.call] = _Call(fact.call, name, kind=Kind.TIMER, stored=stored)
+def _wait(call: _Call, fact: TimerSet | TimerFired) -> None:
     if isinstance(fact, TimerSet):
         call.began = fact.at
     else:
@@ -215,36 +217,34 @@ def _child_of(run: _Run, call: _Call, children: dict[str, _Run]) -> _Run | None:
 
 
 def _step_row(call: _Call, child: Row | None) -> Row:
-    row = Row(
-        kind=call.kind,
-        label=label_of(call.identity, call.step),
-        phase=call.phase,
-        began=call.began,
-        seconds=call.seconds,
-        attempts=call.attempts,
-        stored=call.stored,
-        payload=call.payload,
-    )
-    if child is None:
-        return row
-    return replace(row, kind=Kind.RUN, rows=child.rows)
+    if call.row is None:
+        call.row = Row(
+            kind=call.kind,
+            label=call.label,
+            phase=call.phase,
+            began=call.began,
+            seconds=call.seconds,
+            attempts=call.attempts,
+            stored=call.stored,
+            payload=call.payload,
+        )
+    return call.row if child is None else replace(call.row, kind=Kind.RUN, rows=child.rows)
 
 
 class _Grower:
     """Rows in the order of their first call, put into the groups and branches that lead to them."""
 
-    def __init__(self, groups: Mapping[str, str], kind: Kind = Kind.RUN, label: str = "") -> None:
+    def __init__(self, kind: Kind = Kind.RUN, label: str = "") -> None:
         self.kind = kind
         self.label = label
         self.rows: list[Row | _Grower] = []
         self.total: int | None = None
         self.waiting = False  # for rows that are still to come
-        self._groups = groups
         self._inner: dict[str, _Grower] = {}
 
     def add(self, call: _Call, row: Row) -> None:
         """Put the row of a call where it belongs."""
-        self._at(way_to(call.identity, call.step, self._groups)).rows.append(row)
+        self._at(call.way).rows.append(row)
 
     def expect(self, identity: str, items: int, *, waiting: bool) -> None:
         """Take in how many items an ``each`` has."""
@@ -257,7 +257,7 @@ class _Grower:
         for kind, label in way:
             inner = at._inner.get(label)
             if inner is None:
-                inner = at._inner[label] = _Grower(self._groups, kind, label)
+                inner = at._inner[label] = _Grower(kind, label)
                 at.rows.append(inner)
             at = inner
         return at

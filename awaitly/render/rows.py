@@ -71,10 +71,10 @@ def phase_of(rows: tuple[Row, ...]) -> Phase:
 
 def folded(row: Row, most: int) -> Row:
     """Return the row with at most about ``most`` rows in each row: open and failed ones stay, the oldest others go."""
-    rows = tuple(folded(inner, most) for inner in row.rows)
-    if len(rows) > most:
-        rows = tuple(_shortened(rows, most))
-    return replace(row, rows=rows)
+    if not row.rows:
+        return row
+    rows = row.rows if len(row.rows) <= most else _shortened(row.rows, most)
+    return replace(row, rows=tuple(folded(inner, most) for inner in rows))
 
 
 def fitted(row: Row, lines: int) -> Row:

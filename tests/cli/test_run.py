@@ -1,9 +1,13 @@
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import FLOWS, Awaitly
+from tests.cli.calling import FLOWS, Awaitly, environment
 
 ORDER = json.dumps({"order": {"id": "7", "items": [{"sku": "cup"}, {"sku": "pot", "quantity": 2}]}})
 
@@ -135,3 +139,33 @@ def test_the_store_comes_from_the_settings(awaitly: Awaitly) -> None:
     awaitly("run", f"{FLOWS}:greet")
 
     assert (Path("chosen.db").exists(), Path("awaitly.db").exists()) == (True, False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_in_a_terminal_a_tree_is_drawn_and_stays() -> None:
+    controller, terminal = os.openpty()
+    words = [sys.executable, "-m", "awaitly.cli", "run", f"{FLOWS}:checkout", "--input", ORDER]
+    started = subprocess.Popen(
+        words, stdin=terminal, stdout=terminal, stderr=terminal, env=environment(TERM="xterm", COLUMNS="100")
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while data := os.read(controller, 65536):
+            shown += data
+    except OSError:  # how Linux says that the other end was closed
+        pass
+    os.close(controller)
+
+    assert started.wait(timeout=30) == 0
+    lines = [line for line in re.sub(r"\x1b\[[0-9;?]*\w", "", shown.decode()).splitlines() if line.strip()]
+    assert [line.split()[:3] for line in lines[-8:-1]] == [
+        ["✓", "checkout", lines[-8].split()[2]],
+        ["└─", "✓", "gather"],
+        ["├─", "✓", "charge"],
+        ["└─", "✓", "pack"],
+        ["└─", "✓", "each"],
+        ["├─", "✓", "count"],
+        ["└─", "✓", "count"],
+    ]
+    assert lines[-1] == '"paid 7, 3 items"'

@@ -3,6 +3,7 @@ from awaitly.model.facts import (
     Ending,
     Fact,
     RunFinished,
+    RunRetried,
     RunStarted,
     StepCancelled,
     StepFinished,
@@ -158,6 +159,14 @@ def test_a_sleep_is_open_until_its_timer_fires() -> None:
 
 def test_what_a_run_leaves_open_at_its_end_is_cancelled() -> None:
     assert outline(tree(started(), begun("a#0"), ended()))[1:] == ["  charge cancelled"]
+
+
+def test_a_retried_run_is_open_again_and_keeps_what_its_journal_kept() -> None:
+    caught = done("a#0", ending=Ending.FAILURE)
+
+    row = tree(started(), caught, ended(Ending.FAILURE), RunRetried(at=111.0), begun("b#0"))
+
+    assert outline(row) == ["checkout open", "  charge failed", "  charge open"]
 
 
 def test_a_cancelled_call_is_cancelled() -> None:
