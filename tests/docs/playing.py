@@ -26,6 +26,15 @@ _VARYING = [
 ]
 
 
+_SLEEP = """
+command -p sleep "$1"
+for tenth in $(seq 300); do
+    test -s awaitly.db-wal && command -p sleep 0.5 && exit
+    command -p sleep 0.1
+done
+"""
+
+
 class Stage:
     """A folder with the package importable, where `python`, `awaitly`, `pip` and `uv` are what they should be."""
 
@@ -38,6 +47,8 @@ class Stage:
         self._program("python", f'exec "{sys.executable}" "$@"')
         self._program("awaitly", f'exec "{sys.executable}" -m awaitly.cli "$@"')
         self._program("mypy", f'exec "{sys.executable}" -m mypy --cache-dir=/dev/null "$@"')
+        # What is killed after some seconds shall have begun by then, on a busy machine too.
+        self._program("sleep", _SLEEP)
         # Everything is installed already: `pip install` has nothing to do, `uv run` only runs.
         self._program("pip", 'test "$1" = install')
         self._program("uv", 'test "$1" = run && shift && if [ "$1" = --group ]; then shift 2; fi && exec "$@"')
