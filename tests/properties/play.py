@@ -13,7 +13,8 @@ from typing import Any
 
 from awaitly import Err, Ok, Runtime, Workflow
 from awaitly.execute.clock import pause
-from awaitly.model.facts import RunFinished
+from awaitly.execute.dry import DryRun
+from awaitly.model.facts import RunFinished, RunStarted
 from awaitly.settings import LeaseSettings, Settings
 from awaitly.testing.crash import CrashingStore
 from tests.properties.programs import Block, Boomed, Writer, deterministic, expected
@@ -77,7 +78,21 @@ async def live(main: Workflow[[int], int, Any], store: CrashingStore, world: Wor
         for record in await rt.runs(limit=1000):
             if not record.status.ended:
                 await (await rt.handle(record.id)).result()
+        await rehearse(rt, world)
         return result
+
+
+async def rehearse(rt: Runtime, world: World) -> None:
+    """Replay every run from its whole journal, without effects: a life that sees what the others saw."""
+    engine = rt._opened()
+    world.rehearse()
+    for run, stored in world.store._runs.items():
+        started, *facts = [fact for _, fact in stored.facts if not isinstance(fact, RunFinished)]
+        assert isinstance(started, RunStarted)
+        problem = await DryRun(engine, rt._named(stored.workflow), run, started, facts).problem()
+        if problem is not None:
+            world.complaints.append(f"run {run} does not replay: {problem}")
+    world.lives[-1].life.dead = True
 
 
 async def wait(world: World, milliseconds: float) -> None:
@@ -113,7 +128,7 @@ class Played:
 
     def problems(self, wanted: Any = None) -> list[str]:
         """Return what is not as it should be; ``wanted`` is the result, where it does not depend on time."""
-        problems = [*self._unfinished(), *self._repeated(), *self._forgotten()]
+        problems = [*self.world.complaints, *self._unfinished(), *self._repeated(), *self._forgotten()]
         if wanted is not None and not self.cancelled and self.result != wanted:
             problems.append(f"the result is {self.result}, not {wanted}")
         return problems

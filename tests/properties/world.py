@@ -57,6 +57,11 @@ class World:
         turns = Random(f"{self.seed}:{len(self.lives)}").choice((0, 0, 1, 2, 4))
         return life, CrashingStore(self.store, life, turns=turns)
 
+    def rehearse(self) -> None:
+        """Begin a life that only replays."""
+        self._died(self.lives[-1])
+        self.lives.append(Observed(Life()))
+
     def _died(self, observed: Observed) -> None:
         for run, stored in self.store._runs.items():
             observed.stored[run] = len(stored.facts)
