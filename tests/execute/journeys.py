@@ -1,5 +1,7 @@
 """Representative workflows for the enumeration of crash points."""
 
+import asyncio
+
 from awaitly import Ok, each, gather, now, race, random, settle, sleep, timeout, workflow
 from tests.properties.steps import Boom, keyed, none, note, once, read, write
 
@@ -114,4 +116,28 @@ async def waiting(x: int) -> int:
     return await write(2, x, False)
 
 
-JOURNEYS = (sequence, lanes, mapping, competition, family, recovering, precious, reading, waiting)
+async def idle(x: int) -> int:
+    return x
+
+
+async def nest(x: int) -> int:
+    x = await read(1, x, False)
+    a, b = await asyncio.gather(idle(x), idle(x + 1))
+    return (a + b) % 1009
+
+
+@workflow
+async def nested(x: int) -> int:
+    try:
+        for _ in range(3):
+            (x,) = await asyncio.gather(nest(x))
+            note("nest", x)
+            await asyncio.create_task(nest(x))
+            x = await none(2, x, False)
+    finally:
+        x = await write(3, x, False)
+        note("finally", x)
+    return x
+
+
+JOURNEYS = (sequence, lanes, mapping, competition, family, recovering, precious, reading, waiting, nested)

@@ -24,7 +24,7 @@ async def looking(x: int) -> str:
 
 @workflow
 async def sleeping(x: int) -> str:
-    await sleep("1h")
+    await sleep("1m")
     return "slept"
 
 
@@ -293,7 +293,7 @@ def test_cancelling_the_caller_while_the_run_is_taken_over_loses_no_run(scene: S
             caller.cancel()
             await asyncio.wait([caller])
             rt._program(sleeping)
-            await scene.clock.advance("2h")
+            await scene.clock.advance("2m")
             handle = await rt.start(sleeping.options(id="run"), 1)
             async with asyncio.timeout(2):
                 assert await handle.result() == Ok("slept")

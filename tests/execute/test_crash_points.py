@@ -47,3 +47,10 @@ def test_shutting_down_at_any_time_leaves_the_run_resumable(journey: Workflow[[i
     for turns in range(0, 60, 5):
         played = Played(journey, "calm", [Plan(stops=turns / 100)])
         assert played.problems(calm.result) == [], f"shut down after {turns} turns"
+
+
+@JOURNEY
+def test_being_cancelled_at_any_turn_of_the_loop_is_replayed_as_it_was(journey: Workflow[[int], int, Any]) -> None:
+    for turns in range(0, 100, 2):
+        played = Played(journey, "calm", [Plan(cancels=turns / 100)])
+        assert played.problems() == [], f"cancelled after {turns} turns"
