@@ -47,6 +47,7 @@ class Runtime:
         sinks: called with a :class:`~awaitly.observe.bus.Notice` for everything that happens; they cannot harm a run.
         clock: default: the machine's.
         workflows: those whose unfinished runs are taken over at the start. Others join when they are first used.
+        recover: whether unfinished runs are taken over at all; without it, only what is asked for is executed.
 
     Raises:
         ConfigurationError: For settings and store URLs that do not fit.
@@ -62,12 +63,14 @@ class Runtime:
         sinks: Sequence[Sink] = (),
         clock: Clock | None = None,
         workflows: Sequence[Workflow[..., Any, Any]] = (),
+        recover: bool = True,
     ) -> None:
         if flags is not None:
             raise NotSupported("flags= was given", hint="feature flags are not built yet: leave it out")
         self.settings = settings if settings is not None else _settings()
         self.clock: Clock = clock or SystemClock()
         self.host = PlainHost(self.clock, self._begin)
+        self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
         self._workflows = {workflow.name: workflow for workflow in workflows}
@@ -114,6 +117,7 @@ class Runtime:
             bind=_bound,
             start_run=self._begin,
             check=_check,
+            recovers=self._recover,
             observe=self._bus.publish if self._bus is not None else None,
         )
         for program in self._programs.values():
@@ -164,7 +168,7 @@ class Runtime:
         Raises:
             RunNotFound: If there is none with this id.
         """
-        record = await self._record(run_id)
+        record = await self.record(run_id)
         return Handle(self._opened(), self._named(record.workflow), run_id)
 
     async def runs(
@@ -178,14 +182,26 @@ class Runtime:
         """Return the records of runs, newest first; ``before`` is the id of the last one of the page before."""
         return await self._opened().store.list(workflow=workflow, status=status, limit=limit, before=before)
 
-    async def facts(self, run_id: str) -> Sequence[Fact]:
-        """Return what a run's journal holds.
+    async def record(self, run_id: str) -> RunRecord:
+        """Return the record of a run.
 
         Raises:
             RunNotFound: If there is no run with this id.
         """
-        await self._record(run_id)
-        return await self._opened().store.read(run_id)
+        store = self._opened().store
+        record = await store.find(run_id)
+        if record is None:
+            raise RunNotFound(f"there is no run {run_id!r} in {store.name}", hint="list them with: awaitly runs list")
+        return record
+
+    async def facts(self, run_id: str, *, after: int = -1) -> Sequence[Fact]:
+        """Return what a run's journal holds, in order; with ``after`` only facts of greater sequence numbers.
+
+        Raises:
+            RunNotFound: If there is no run with this id.
+        """
+        await self.record(run_id)
+        return await self._opened().store.read(run_id, after=after)
 
     async def resume(self, run_id: str) -> RunHandle[Any, Any]:
         """Continue an unfinished run here, also one that is stuck, unless somebody executes it.
@@ -194,7 +210,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             Mismatch: If what it recorded does not fit the code; it stays as it is.
         """
-        record = await self._record(run_id)
+        record = await self.record(run_id)
         program = self._named(record.workflow)
         if not record.status.ended:
             await self._opened().take_over(program, run_id, force=True)
@@ -211,7 +227,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             RunRefused: If it has not failed, or if effects that are stored would be repeated: fork it then.
         """
-        record = await self._record(run_id)
+        record = await self.record(run_id)
         program = self._named(record.workflow)
         await retry(self._opened(), program, run_id)
         return Handle(self._opened(), program, run_id)
@@ -232,7 +248,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             RunRefused: If nothing of that name is recorded.
         """
-        record = await self._record(run_id)
+        record = await self.record(run_id)
         program = self._named(record.workflow)
         plan = await self.plan_fork(run_id, at=at, arguments=arguments)
         new_id = checked_run_id(id) if id is not None else new_run_id(record.workflow)
@@ -241,7 +257,7 @@ class Runtime:
 
     async def plan_fork(self, run_id: str, *, at: str | None = None, arguments: "Arguments | None" = None) -> ForkPlan:
         """Return what :meth:`fork` would keep, without doing it."""
-        record = await self._record(run_id)
+        record = await self.record(run_id)
         return await plan_fork(self._opened(), self._named(record.workflow), run_id, at=at, arguments=arguments)
 
     async def check(self) -> Sequence[Verdict]:
@@ -311,13 +327,6 @@ class Runtime:
                 code="invalid-setting",
             )
         return program
-
-    async def _record(self, run_id: str) -> RunRecord:
-        store = self._opened().store
-        record = await store.find(run_id)
-        if record is None:
-            raise RunNotFound(f"there is no run {run_id!r} in {store.name}", hint="list them with: awaitly runs list")
-        return record
 
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -409,9 +418,9 @@ def _store(url: str) -> Store:
 
 
 def _settings() -> "Settings":
-    from awaitly.settings import Settings
+    from awaitly.settings import read_settings
 
-    return Settings()
+    return read_settings()
 
 
 def _neutral_context() -> Context:

@@ -3,9 +3,9 @@
 Environment variables have the prefix ``AWAITLY_`` and ``__`` between levels: ``AWAITLY_LEASE__TTL=30s``.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,9 +14,18 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from awaitly.model.durations import seconds
+from awaitly.errors import ConfigurationError
+from awaitly.model.durations import Duration, seconds
 
-Seconds = Annotated[float, BeforeValidator(seconds)]
+
+def _seconds(value: Duration) -> float:
+    try:
+        return seconds(value)
+    except ConfigurationError as error:
+        raise ValueError(f"{error.hint}") from error
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 
 class LeaseSettings(BaseModel):
@@ -69,3 +78,23 @@ class Settings(BaseSettings):
             TomlConfigSettingsSource(settings_cls),
             PyprojectTomlConfigSettingsSource(settings_cls),
         )
+
+
+def read_settings(**given: Any) -> Settings:
+    """Return the settings; ``given`` wins over every source.
+
+    Raises:
+        ConfigurationError: ``invalid-setting``, with a line for each that does not fit.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "".join(
+            f"\n  {'.'.join(map(str, detail['loc']))}: {detail['msg']} (found {detail['input']!r})"
+            for detail in error.errors(include_url=False)
+        )
+        raise ConfigurationError(
+            f"awaitly's settings do not fit:{problems}",
+            hint="they come from AWAITLY_* variables, .env, awaitly.toml and [tool.awaitly] in pyproject.toml",
+            code="invalid-setting",
+        ) from error

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from awaitly.cli.consoles import stdout
 from awaitly.cli.graphs import diagnosis
-from awaitly.cli.stores import existing_runtime, know
+from awaitly.cli.stores import existing_runtime
 from awaitly.cli.targets import AnyWorkflow, workflow_of
 from awaitly.execute.history import Verdict
 from awaitly.model.graph import Severity
@@ -45,8 +45,7 @@ def _compiles(target: str, workflow: AnyWorkflow) -> bool:
 
 
 async def _verdicts(store: str, workflows: Sequence[AnyWorkflow]) -> Sequence[Verdict]:
-    async with existing_runtime(store) as runtime:
-        know(runtime, workflows)
+    async with existing_runtime(store, workflows=workflows) as runtime:
         return await runtime.check()
 
 

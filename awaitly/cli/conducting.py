@@ -8,7 +8,7 @@ from awaitly.cli.consoles import stderr
 from awaitly.cli.failing import tells_of
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
-from awaitly.cli.stores import existing_runtime, know, runtime_on, shown_store
+from awaitly.cli.stores import existing_runtime, runtime_on, shown_store
 from awaitly.cli.targets import AnyWorkflow
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import AwaitlyError
@@ -57,8 +57,7 @@ async def conducted(conduct: Conduct) -> Ended:
     stopping = _Stopping()
     # Signals are heeded until the runtime is shut down, which takes as long as the step that is under way.
     with screen.showing(), Interrupts(stopping.say).heeded() as interrupts:
-        async with make(conduct.store, [screen.notice]) as runtime:
-            know(runtime, conduct.workflows)
+        async with make(conduct.store, [screen.notice], conduct.workflows) as runtime:
             handle = await interrupts.until(conduct.begin(runtime))
             stopping.again = conduct.again(handle.id)
             return await _followed(conduct, runtime, handle, screen, interrupts)

@@ -11,7 +11,7 @@ from awaitly.cli.conducting import Conduct, conducted
 from awaitly.cli.consoles import stdout
 from awaitly.cli.ends import command, finished
 from awaitly.cli.inputs import Arguments, arguments_of, read_input
-from awaitly.cli.stores import existing_runtime, know, store_option
+from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.targets import AnyWorkflow, workflow_of
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import RunIdConflict
@@ -102,8 +102,7 @@ def fork(
         return await runtime.fork(run_id, at=at, id=new_id, arguments=await arguments(runtime))
 
     async def planned() -> ForkPlan:
-        async with existing_runtime(store) as runtime:
-            know(runtime, workflows)
+        async with existing_runtime(store, workflows=workflows) as runtime:
             return await runtime.plan_fork(run_id, at=at, arguments=await arguments(runtime))
 
     if plan:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from awaitly.cli.stores import record_of
 from awaitly.errors import CorruptCheckpoint, RunNotFound
 from awaitly.model.facts import Fact, RunStarted, StepFinished
 from awaitly.model.state import RunRecord, Status
@@ -33,7 +32,7 @@ async def read_history(runtime: Runtime, run_id: str) -> History:
         CorruptCheckpoint: If its journal cannot be read.
     """
     facts = await runtime.facts(run_id)
-    record = await record_of(runtime, run_id)
+    record = await runtime.record(run_id)
     started = facts[0] if facts else None
     if not isinstance(started, RunStarted):
         raise CorruptCheckpoint(f"the journal of run {run_id!r} has no start", hint="restore the store from a backup")

@@ -15,7 +15,7 @@ from awaitly.cli.consoles import print_json, stdout
 from awaitly.cli.continuing import fork, resume, retry
 from awaitly.cli.histories import History, read_history
 from awaitly.cli.pictures import picture
-from awaitly.cli.stores import existing_runtime, record_of, store_option
+from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.watching import watch
 from awaitly.model.durations import humanised
 from awaitly.model.facts import Fact, RunFinished, RunStarted
@@ -179,7 +179,7 @@ def cancel(run_id: str, reason: str, store: str | None) -> int:
 async def _cancel(store: str | None, run_id: str, reason: str) -> tuple[bool, RunRecord]:
     async with existing_runtime(store) as runtime:
         asked = await runtime.cancel(run_id, reason)
-        return asked, await record_of(runtime, run_id)
+        return asked, await runtime.record(run_id)
 
 
 for _command in (watch, resume, retry, fork):

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from pydantic import ValidationError
 
 from awaitly.cli.targets import AnyWorkflow
-from awaitly.errors import ConfigurationError, StoreError
-from awaitly.model.state import RunRecord
+from awaitly.errors import StoreError
 from awaitly.observe.bus import Sink
 from awaitly.persist.urls import store_from_url
 from awaitly.runtime import Runtime
-from awaitly.settings import Settings
+from awaitly.settings import Settings, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,36 +32,15 @@ def settings_with(store: str | None) -> Settings:
     Raises:
         ConfigurationError: ``invalid-setting``, with a line for each that does not fit.
     """
-    try:
-        return Settings() if store is None else Settings(store=store)
-    except ValidationError as error:
-        problems = "".join(
-            f"\n  {'.'.join(map(str, detail['loc']))}: {detail['msg']} (found {detail['input']!r})"
-            for detail in error.errors(include_url=False)
-        )
-        raise ConfigurationError(
-            f"awaitly's settings do not fit:{problems}",
-            hint="they come from AWAITLY_* variables, .env, awaitly.toml and [tool.awaitly] in pyproject.toml",
-            code="invalid-setting",
-        ) from error
+    return read_settings() if store is None else read_settings(store=store)
 
 
-def runtime_on(store: str | None, sinks: Sequence[Sink] = ()) -> Runtime:
-    """Return a runtime on the chosen store, not opened yet. It takes over nothing: it knows no workflow."""
-    return Runtime(settings_with(store), sinks=sinks)
+def runtime_on(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
+    """Return a runtime on the chosen store, not opened yet. It executes what it is asked for and nothing else."""
+    return Runtime(settings_with(store), sinks=sinks, workflows=workflows, recover=False)
 
 
-def know(runtime: Runtime, workflows: Sequence[AnyWorkflow]) -> None:
-    """Let a runtime find workflows by name; ``Runtime(workflows=...)`` would also take over all their runs.
-
-    Raises:
-        CompileError: For workflows that do not compile.
-    """
-    for workflow in workflows:
-        runtime._program(workflow)
-
-
-def existing_runtime(store: str | None, sinks: Sequence[Sink] = ()) -> Runtime:
+def existing_runtime(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
     """Return a runtime on a store that is there already: looking at runs does not make a database.
 
     Raises:
@@ -78,18 +55,9 @@ def existing_runtime(store: str | None, sinks: Sequence[Sink] = ()) -> Runtime:
             hint="name the store with --store or AWAITLY_STORE; the first run makes it",
             code="store-unavailable",
         )
-    return runtime_on(store, sinks)
+    return runtime_on(store, sinks, workflows)
 
 
 def shown_store(runtime: Runtime) -> str:
     """Return the store of a runtime as messages name it."""
     return store_from_url(runtime.settings.store).name
-
-
-async def record_of(runtime: Runtime, run_id: str) -> RunRecord:
-    """Return the record of a run.
-
-    Raises:
-        RunNotFound: If there is none with this id.
-    """
-    return await runtime._record(run_id)

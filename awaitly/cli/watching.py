@@ -8,7 +8,7 @@ from awaitly.cli.ends import command
 from awaitly.cli.failing import FAILED, INTERRUPTED
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
-from awaitly.cli.stores import existing_runtime, record_of, shown_store, store_option
+from awaitly.cli.stores import existing_runtime, shown_store, store_option
 from awaitly.model.facts import RunFinished
 from awaitly.model.state import Status
 from awaitly.runtime import Runtime
@@ -37,15 +37,15 @@ async def _watch(store: str | None, run_id: str) -> int:
 
 
 async def _until_ended(screen: Screen, runtime: Runtime, run_id: str) -> int:
-    record = await record_of(runtime, run_id)
+    record = await runtime.record(run_id)
     facts = await runtime.facts(run_id)
     screen.follow(run_id, record.workflow, shown_store(runtime), facts)
     seen = len(facts)
     while not (facts and isinstance(facts[-1], RunFinished)):
         await asyncio.sleep(_INTERVAL)
-        facts = await runtime.facts(run_id)
-        screen.add(run_id, record.workflow, facts[seen:])
-        seen = len(facts)
-    record = await record_of(runtime, run_id)
+        facts = await runtime.facts(run_id, after=seen - 1)
+        screen.add(run_id, record.workflow, facts)
+        seen += len(facts)
+    record = await runtime.record(run_id)
     click.echo(f"{run_id} has {record.status}" if record.status is not Status.CANCELLED else f"{run_id} was cancelled")
     return 0 if record.status is Status.SUCCEEDED else FAILED

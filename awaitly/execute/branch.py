@@ -6,7 +6,7 @@ A call with a key is ``charge[order:7]``, wherever it is made. See ``docs/design
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
 from contextlib import AbstractAsyncContextManager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from awaitly.errors import UsageError
 from awaitly.model.context import StepContext
+from awaitly.model.facts import EachStarted
 from awaitly.model.identity import keyed, place
 
 if TYPE_CHECKING:
@@ -113,6 +114,10 @@ class Branch:
     ) -> Answer:
         """Map over items."""
         self.run.check_open()
+        if isinstance(items, Sized) and self.run.observed:
+            label = self.run.sites.label(frame, "each", within=self._prefix)
+            call = place(self._prefix, label, 0)
+            self.run.observe(EachStarted(at=self.run.services.clock.time(), call=call, items=len(items)))
         return self.run.combine.each(function, items, concurrency)
 
     def sleep(self, seconds: float, frame: FrameType) -> Answer:

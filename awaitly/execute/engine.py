@@ -99,11 +99,13 @@ class Engine:
         bind: Callable[[Any], StepBinding],
         start_run: Callable[..., Coroutine[Any, Any, Any]],
         check: Callable[[Program, Sequence[Fact]], None],
+        recovers: bool = True,
         observe: Callable[[str, str, Fact], None] | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.check = check
+        self.recovers = recovers
         self.active: dict[str, Active] = {}
         self.programs: dict[str, Program] = {}
         self.lease = Lease(store, owner, ttl, clock, context)
@@ -289,9 +291,7 @@ class Engine:
             return await asyncio.shield(work)  # who asked may go away: a run that is claimed is executed
         except asyncio.CancelledError:
             if self._closed and work.cancelled():
-                raise RunStopped(
-                    "the runtime is shutting down", hint="the run continues where it is resumed"
-                ) from None
+                raise RunStopped("the runtime is shutting down", hint="the run continues where it is resumed") from None
             raise
 
     async def _taken_over(self, program: Program, run_id: str, *, force: bool) -> bool:
@@ -423,6 +423,8 @@ class Engine:
 
     async def recover(self) -> None:
         """Take over the unfinished runs of known workflows that nobody alive owns."""
+        if not self.recovers:
+            return
         for record in await self.store.claimable(list(self.programs), limit=RECOVER):
             if record.id not in self.active and not self._closed:
                 await self._recover(record)

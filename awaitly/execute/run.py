@@ -327,6 +327,11 @@ class Run:
 
     # Stopping without ending.
 
+    @property
+    def observed(self) -> bool:
+        """Whether there are observers: what only they see need not be made otherwise."""
+        return self.services.observe is not None
+
     def observe(self, fact: Fact) -> None:
         """Tell the observers, if there are any."""
         if self.services.observe is not None:

@@ -148,7 +148,8 @@ class Store(Journal, Leases, Inbox, Catalog, Protocol):
         """Connect and bring the schema up to date.
 
         Raises:
-            StoreError: ``not-a-store``, ``store-newer``, ``store-read-only``, ``weak-durability`` or ``store-unavailable``.
+            StoreError: ``not-a-store``, ``store-newer``, ``store-read-only``, ``weak-durability`` or
+                ``store-unavailable``.
         """
 
     async def close(self) -> None:
