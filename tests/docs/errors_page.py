@@ -50,7 +50,7 @@ except AwaitlyError as error:
 RAISED = """\
 ## Raised or returned
 
-`class` is where to import it from `awaitly.errors`.
+In italics: the class that has the code, from `awaitly.errors`.
 """
 
 FOUND = """\
@@ -59,6 +59,14 @@ FOUND = """\
 An **error** refuses to run the workflow; a **warning** does not. Both are shown by `awaitly check` and are in
 `workflow.graph.diagnostics`.
 """
+
+
+SHOWN = """\
+## Only on the command line
+"""
+
+# What the command line says itself; there is no class for it.
+COMMAND_LINE = ("run-failed", "usage-error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +103,17 @@ def said() -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads((HERE / "errors.toml").read_text(encoding="utf-8"))
 
 
-def entries() -> tuple[list[Entry], list[Entry]]:
-    """Return the codes of exceptions and those of the compiler. One that is both is listed with the exceptions.
+def entries() -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """Return the codes of exceptions, of the compiler, of the command line.
+
+    One that is both an exception's and the compiler's is listed with the exceptions.
 
     Raises:
         LookupError: If errors.toml says nothing about a code.
     """
     texts = said()
     raised, found = raised_codes(), diagnostic_codes()
-    if silent := (raised.keys() | found.keys()) - texts.keys():
+    if silent := {*raised, *found, *COMMAND_LINE} - texts.keys():
         raise LookupError(f"say in tests/docs/errors.toml what to do about {', '.join(sorted(silent))}")
     summaries = {rule.code: rule.summary for rule in RULES}
 
@@ -119,7 +129,7 @@ def entries() -> tuple[list[Entry], list[Entry]]:
         for code, cls in raised.items()
     ]
     second = [entry(code, strength, summaries.get(code, "")) for code, strength in found.items() if code not in raised]
-    return first, second
+    return first, second, [entry(code, "status 1 or 2", "") for code in COMMAND_LINE]
 
 
 def _first_sentence(cls: type) -> str:
@@ -132,12 +142,14 @@ def written() -> str:
 
 
 def _parts() -> Iterator[str]:
-    raised, found = entries()
+    raised, found, shown = entries()
     yield INTRODUCTION
     yield RAISED
     yield from map(str, raised)
     yield FOUND
     yield from map(str, found)
+    yield SHOWN
+    yield from map(str, shown)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import awaitly
 from awaitly.errors import AwaitlyError
-from tests.docs.errors_page import PAGE, diagnostic_codes, entries, raised_codes, said, written
+from tests.docs.errors_page import COMMAND_LINE, PAGE, diagnostic_codes, entries, raised_codes, said, written
 
-# What only the command line says: how it was used, and that a run of somebody else's failed.
-COMMAND_LINE = {"usage-error", "run-failed"}
+KNOWN = {*raised_codes(), *diagnostic_codes(), *COMMAND_LINE}
 
 
 def codes_in_source() -> set[str]:
@@ -27,13 +26,11 @@ def test_the_page_is_what_the_code_says() -> None:
 
 
 def test_every_code_of_the_source_is_on_the_page() -> None:
-    known = raised_codes().keys() | diagnostic_codes().keys() | COMMAND_LINE
-
-    assert codes_in_source() - known == set()
+    assert codes_in_source() - KNOWN == set()
 
 
 def test_nothing_is_said_about_codes_that_do_not_exist() -> None:
-    assert set(said()) - raised_codes().keys() - diagnostic_codes().keys() == set()
+    assert set(said()) - KNOWN == set()
 
 
 def test_every_entry_says_what_it_means_and_what_to_do() -> None:
@@ -47,4 +44,4 @@ def test_an_error_leads_to_its_entry() -> None:
     error = AwaitlyError("it broke", code="store-full")
 
     assert error.docs_url.partition("#")[2] in anchors
-    assert sorted(anchors) == sorted(raised_codes().keys() | diagnostic_codes().keys())
+    assert sorted(anchors) == sorted(KNOWN)
