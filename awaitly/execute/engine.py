@@ -286,11 +286,19 @@ class Engine:
         Raises:
             AwaitlyError: If what is recorded does not fit the program; the run is untouched and released.
         """
-        work = self._aside(self._taken_over(program, run_id, force=force))
+        return await self.wholly(self._taken_over(program, run_id, force=force))
+
+    async def wholly(self, work: Coroutine[Any, Any, R]) -> R:
+        """Do work to its end even when who asked for it goes away: a run that is claimed is executed.
+
+        Raises:
+            RunStopped: If the runtime was shut down meanwhile.
+        """
+        task = self._aside(work)
         try:
-            return await asyncio.shield(work)  # who asked may go away: a run that is claimed is executed
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if self._closed and work.cancelled():
+            if self._closed and task.cancelled():
                 raise RunStopped("the runtime is shutting down", hint="the run continues where it is resumed") from None
             raise
 

@@ -54,11 +54,18 @@ async def retry(engine: Engine, program: Program, run_id: str) -> None:
     Raises:
         RunRefused: If the run has not failed, or a stored effect would be repeated; the run is untouched.
     """
+    await engine.wholly(_retried(engine, program, run_id))
+
+
+async def _retried(engine: Engine, program: Program, run_id: str) -> None:
     facts = await engine.store.read(run_id)
     cut = _cut(run_id, program, facts)
     claim = await engine.store.claim(run_id, engine.lease.owner.id, ended=True)
     if claim is None:
         raise RunRefused(f"run {run_id!r} is being continued by somebody else", hint="wait for its result")
+    if await engine.store.read(run_id) != facts:
+        await engine.store.release(run_id, claim.fence)
+        raise RunRefused(f"run {run_id!r} was continued by somebody else meanwhile", hint="look at it again")
     if not await engine.store.truncate(run_id, claim.fence, cut):
         raise LeaseLost(f"run {run_id!r} has been taken over by another process")
     started = facts[0]
@@ -148,6 +155,10 @@ def _position(run_id: str, past: Sequence[Fact], at: str) -> int:
 
 async def begin_fork(engine: Engine, program: Program, new_id: str, plan: ForkPlan) -> None:
     """Store the new run with what it keeps, in one commit, and continue it from there."""
+    await engine.wholly(_forked(engine, program, new_id, plan))
+
+
+async def _forked(engine: Engine, program: Program, new_id: str, plan: ForkPlan) -> None:
     log = Log(engine.services.committer, new_id, engine.lease.owner.id, 1, 0)
     log.append(plan.started)
     for fact in plan.kept:

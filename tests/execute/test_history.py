@@ -1,5 +1,7 @@
 """What can be done with a run's past: retry, fork, check."""
 
+import asyncio
+
 import pytest
 
 from awaitly import Err, Ok, gather, workflow
@@ -193,5 +195,42 @@ def test_checking_says_what_fits_and_touches_nothing(scene: Scene) -> None:
             assert [(verdict.run, verdict.answer) for verdict in verdicts] == [("run", "fits")]
             assert scene.facts("run") == before
             assert scene.log == []
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("turn", range(16))
+def test_who_asked_for_a_retry_or_a_fork_may_go_away_at_any_time(scene: Scene, turn: int) -> None:
+    async def story() -> None:
+        scene.fails["last"] = Declined("last")
+        async with scene.runtime() as rt:
+            await rt.run(three.options(id="run"), "last")
+            await rt.run(three.options(id="other"), "last")
+            scene.fails.clear()
+            retrying = asyncio.create_task(rt.retry("run"))
+            forking = asyncio.create_task(rt.fork("other", id="fork"))
+            await scene.turns(turn)
+            retrying.cancel()
+            forking.cancel()
+            await asyncio.wait([retrying, forking])
+            await scene.clock.advance("1m")
+            assert all(record.status.ended for record in await rt.runs())
+            await (await rt.retry("other")).result()
+
+    scene.play(story())
+
+
+def test_two_retries_at_once_are_one(scene: Scene) -> None:
+    async def story() -> None:
+        scene.fails["last"] = Declined("last")
+        async with scene.runtime() as here, scene.runtime(store=scene.view()) as there:
+            await here.run(three.options(id="run"), "last")
+            there._program(three)
+            scene.fails.clear()
+            scene.log.clear()
+            answers = await asyncio.gather(here.retry("run"), there.retry("run"), return_exceptions=True)
+            assert sorted(isinstance(answer, RunRefused) for answer in answers) == [False, True]
+            assert await (await here.handle("run")).result() == Ok("last")
+        assert scene.log == ["last", "last done"]
 
     scene.play(story())
