@@ -87,8 +87,10 @@ class Performer:
         """Wait until the lease holds, record the start of what happens at most once; False if it must not begin."""
         try:
             await self._services.lease.held()
-            if call.binding.effect is Effect.ONCE and not await resolved_start(self._run, call):
-                return False
+            if call.binding.effect is Effect.ONCE:
+                if not await resolved_start(self._run, call):
+                    return False
+                await self._services.lease.held()  # storing the start took its time
         except AwaitlyError as error:
             self._run.stop(error)
         return self._run.stopped is None and call.phase is not Phase.ENDED

@@ -1,11 +1,15 @@
 """One owner writes: leases, take-over, fences, recovery."""
 
 import asyncio
+from collections.abc import Sequence
 
 from awaitly import Ok, sleep, workflow
 from awaitly.errors import StoreError
+from awaitly.execute.clock import pause
+from awaitly.model.facts import StepStarted
 from awaitly.model.state import Status
-from tests.execute.scene import Scene, read, write
+from awaitly.persist.ports import Append, Appended
+from tests.execute.scene import Scene, once, read, write
 
 
 @workflow
@@ -188,5 +192,32 @@ def test_waiting_for_a_run_elsewhere_ends_when_its_owner_dies(scene: Scene) -> N
             await scene.clock.advance("40s")
             scene.release("a")
             assert await waiting == Ok("b")
+
+    scene.play(story())
+
+
+@workflow
+async def precious(x: int) -> str:
+    return await once("o")
+
+
+def test_what_happens_once_does_not_begin_when_the_lease_lapsed_while_its_start_was_stored(scene: Scene) -> None:
+    async def story() -> None:
+        append, renew = scene.memory.append, scene.store.renew
+
+        async def slowly(batch: Sequence[Append]) -> Sequence[Appended]:
+            if any(isinstance(fact, StepStarted) for entry in batch for fact in entry.facts):
+                cut_off(scene)
+                await pause(scene.clock, 60)
+            return await append(batch)
+
+        scene.memory.append = slowly  # type: ignore[method-assign]
+        async with scene.runtime() as rt:
+            handle = await rt.start(precious.options(id="run"), 1)
+            await scene.clock.advance("70s")
+            assert scene.log == []
+            assert scene.facts("run") == ["RunStarted", "StepStarted once#0"]
+            scene.store.renew = renew  # type: ignore[method-assign]
+            assert await handle.result() == Ok("o")
 
     scene.play(story())
