@@ -18,6 +18,7 @@ from typing import Any
 from awaitly.model.facts import (
     CancelRequested,
     DeadlinePassed,
+    EachStarted,
     Ending,
     Fact,
     RaceWon,
@@ -124,6 +125,7 @@ EVERY_FACT: tuple[Fact, ...] = (
         forked_from="q",
     ),
     StepStarted(at=0.1, call="0/1", step="charge", attempt=2),
+    EachStarted(at=0.1, call="0/6", items=1000),
     StepFinished(
         at=0.1 + 0.2,
         call='0/1:"é\n"',
