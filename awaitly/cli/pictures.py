@@ -115,9 +115,9 @@ def _counted(row: Row) -> RenderableType:
     count = Text(f"{found.finished}/{found.total}" if found.total is not None else f"{found.finished} done", "dim")
     if found.failed:
         count.append(f"  {found.failed} failed", "red")
-    if not row.label.startswith("each"):
+    if not row.label.startswith("each") or found.total == 0:
         return count
-    bar = ProgressBar(total=found.total or None, completed=found.finished, width=24)
+    bar = ProgressBar(total=found.total, completed=found.finished, width=24)
     both = Table.grid(padding=(0, 1))
     both.add_row(bar, count)
     return both

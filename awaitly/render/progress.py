@@ -57,7 +57,7 @@ class _Run:
     stored: bool = False
     payload: bytes | None = None
     calls: dict[str, _Call] = field(default_factory=dict)
-    items: dict[str, int] = field(default_factory=dict)  # of each `each`, by its identity
+    each: dict[EachStarted, None] = field(default_factory=dict)  # in order; one place may be passed often
 
 
 class Progress:
@@ -89,6 +89,7 @@ class Progress:
                     self._children.setdefault(fact.parent, {})[run] = known
             case RunRetried():
                 known.phase, known.ended, known.payload = Phase.OPEN, None, None
+                known.each.clear()  # the body is executed again from its beginning
             case RunFinished():
                 _end(known, fact, stored)
             case StepStarted() | StepFinished() | StepCancelled():
@@ -97,7 +98,7 @@ class Progress:
                 name = place_of(fact.call).site[1].partition("#")[0].rpartition(":")[2]
                 _wait(self._call(known, fact.call, name, Kind.TIMER, stored), fact)
             case EachStarted():
-                known.items[fact.call] = fact.items
+                known.each[fact] = None
             case _:
                 pass
 
@@ -114,8 +115,8 @@ class Progress:
         for call in found.calls.values():
             child = _child_of(found, call, children) if call.step in workflows else None
             root.add(call, _step_row(call, self.tree(child.id) if child else None))
-        for identity, items in found.items.items():
-            root.expect(identity, items, waiting=found.phase is Phase.OPEN)
+        for each in found.each:
+            root.expect(each.call, each.items, waiting=found.phase is Phase.OPEN)
         for child in children.values():  # their call is not known: it was not stored before the process died
             root.rows.append(self.tree(child.id))
         return Row(
@@ -275,7 +276,7 @@ class _Grower:
             label=_group_label(self.label, rows) if self.kind is Kind.GROUP else self.label,
             phase=self._phase(rows),
             began=began,
-            seconds=_between(began, max(ends)) if len(ends) == len(rows) else None,
+            seconds=_between(began, max(ends)) if rows and len(ends) == len(rows) else None,
             stored=bool(rows) and all(row.stored for row in rows),
             count=self._count(rows) if self.kind is Kind.GROUP else None,
             rows=rows,

@@ -113,6 +113,21 @@ def test_an_each_counts_towards_the_number_of_its_items() -> None:
     assert (group.phase, group.count.finished, group.count.failed, group.count.total) == (Phase.OPEN, 2, 1, 3)
 
 
+def test_an_each_that_has_just_begun_is_there_without_rows() -> None:
+    (group,) = tree(started(), EachStarted(at=101.0, call="each#0", items=3)).rows
+
+    assert group.count is not None
+    assert (group.phase, group.seconds, group.count.finished, group.count.total) == (Phase.OPEN, None, 0, 3)
+
+
+def test_the_items_of_an_each_in_a_loop_add_up() -> None:
+    facts = [EachStarted(at=at, call="each#0", items=3) for at in (101.0, 102.0)]
+    (group,) = tree(started(), *facts, *facts, done("each#0>a")).rows
+
+    assert group.count is not None
+    assert group.count.total == 6
+
+
 def test_an_each_of_an_unknown_number_of_items_has_no_total_while_it_is_open() -> None:
     (group,) = tree(started(), done("each#0>a"), begun("each#0>a.1")).rows
 
