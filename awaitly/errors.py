@@ -10,7 +10,7 @@ Exception
     │   before anything runs
     ├── CompileError         the code of its first diagnostic; compile-error without one
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting
-    ├── UsageError           step-on-method, run-ended, no-runtime, eager-tasks, unknown-call-site,
+    ├── UsageError           step-on-method, run-ended, running-loop, eager-tasks, unknown-call-site,
     │                        run-id-invalid, reserved-field, invalid-key, not-in-step, other-thread
     ├── NotSupported         not-supported
     ├── InvalidInput         invalid-input: data from outside that does not fit a workflow's signature
@@ -57,7 +57,7 @@ ConfigurationCode = Literal["unknown-option", "invalid-option", "invalid-duratio
 UsageCode = Literal[
     "step-on-method",
     "run-ended",
-    "no-runtime",
+    "running-loop",
     "eager-tasks",
     "unknown-call-site",
     "run-id-invalid",
@@ -158,6 +158,10 @@ class CompileError(AwaitlyError, code="compile-error"):
         super().__init__(message, hint=hint, code=diagnostics[0].code if diagnostics else None)
         self.diagnostics = tuple(diagnostics)
 
+    def __str__(self) -> str:
+        # A list of diagnostics says each one's code and hint by itself.
+        return self.message.rstrip("\n") if "\n" in self.message else super().__str__()
+
 
 class ConfigurationError(AwaitlyError, code=get_args(ConfigurationCode)):
     """A setting or an option names something unknown or has a value that does not fit."""
@@ -195,13 +199,16 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
 
     Attributes:
         type_name: the original's class, with its module unless that is `builtins`.
-        message: the original's text.
+        message: the original's text; of an error of awaitly its message alone, without hint and code.
+        hint: what to do instead; of an error of awaitly its own hint.
+        cause_code: the original's code when it is an error of awaitly, such as `step-timeout`.
         notes: the notes of the original.
         step: the step that it escaped from; None when the workflow's body raised it.
         traceback: the original's traceback as text.
     """
 
     hint = "Name the class in errors= if callers are meant to handle it"
+    cause_code: str | None = None
 
     def __init__(
         self,
@@ -211,9 +218,12 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
         notes: Sequence[str] = (),
         step: str | None = None,
         traceback: str | None = None,
+        cause_code: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        if cause_code is not None:
+            self.cause_code = cause_code
         self.type_name = type_name
         self.notes = tuple(notes)
         self.step = step
@@ -225,12 +235,15 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
         if isinstance(error, UnexpectedError):
             return error
 
+        ours = error if isinstance(error, AwaitlyError) else None
         unexpected = cls(
-            _text(error),
+            ours.message if ours else _text(error),
             type_name=_type_name(type(error)),
             notes=[str(note) for note in getattr(error, "__notes__", ())],
             step=step,
             traceback="".join(format_exception(error)) if error.__traceback__ else None,
+            cause_code=ours.code if ours else None,
+            hint=(ours.hint or None) if ours else None,
         )
         unexpected.__cause__ = error
         return unexpected
@@ -258,7 +271,7 @@ class StepTimeout(AwaitlyError, code="step-timeout"):
 class AmbiguousEffect(AwaitlyError, code="ambiguous-effect"):
     """A step with `effect="once"` began, and nobody knows whether it happened."""
 
-    hint = "Find out whether it happened; @step.verify does it from then on"
+    hint = "Find out whether it happened, and register a function with its step's verify that does so from then on"
 
 
 class KeyConflict(AwaitlyError, code="key-conflict"):
@@ -325,7 +338,7 @@ class Mismatch(AwaitlyError, code="graph-mismatch"):
         found: what the code does there now.
     """
 
-    hint = "Deploy the code that the run was started with, migrate the run, fork it or restart it"
+    hint = "deploy the code that the run was started with, fork it (awaitly runs fork), or cancel it"
 
     def __init__(
         self,

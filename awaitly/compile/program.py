@@ -86,7 +86,7 @@ def refusal(workflow: Workflow[..., Any, Any], errors: tuple[Diagnostic, ...]) -
     """Return the error that says everything that is wrong with a workflow."""
     listed = "\n".join(f"  {error}\n    {error.hint}" for error in errors)
     count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
-    message = f"workflow {workflow.name} does not compile, {count}:\n{listed}\n"
+    message = f"workflow {workflow.name} does not compile, {count}:\n{listed}"
     return CompileError(message, diagnostics=errors, hint=None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, 
 
 from awaitly.declare.checks import checked_errors, checked_function, checked_options, checked_tags, checked_text
 from awaitly.declare.host import compiler, host
-from awaitly.errors import ConfigurationError, UnexpectedError
+from awaitly.errors import ConfigurationError, UnexpectedError, UsageError
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact
 from awaitly.model.state import Status
@@ -127,7 +127,17 @@ class Workflow(Generic[P, T_co, E_co]):
         return host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="handle")
 
     def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> Ok[T_co] | Err[E_co] | Err[UnexpectedError]:
-        """Run the workflow from a script that has no event loop."""
+        """Run the workflow from a script that has no event loop.
+
+        Raises:
+            UsageError: ``running-loop``, where an event loop runs already.
+        """
+        if asyncio._get_running_loop() is not None:
+            raise UsageError(
+                f"{self.name}.run_sync() was called while an event loop runs, which it would block",
+                hint=f"await {self.name}.run(...) instead",
+                code="running-loop",
+            )
         return asyncio.run(self._run_alone(*args, **kwargs))
 
     async def _run_alone(self, *args: P.args, **kwargs: P.kwargs) -> Ok[T_co] | Err[E_co] | Err[UnexpectedError]:

@@ -168,6 +168,24 @@ def test_an_unexpected_error_says_the_same_on_replay() -> None:
         assert each.traceback == error.traceback
 
 
+def test_the_code_of_an_error_of_awaitly_survives_being_unexpected() -> None:
+    error = UnexpectedError.of(StepTimeout("too long", hint="raise timeout="), step="charge")
+
+    restored = CODEC.decode(CODEC.encode(error))
+
+    assert (restored.cause_code, restored.hint) == ("step-timeout", "raise timeout=")
+    assert str(restored) == str(error)
+
+
+def test_an_unexpected_error_that_an_earlier_version_stored_has_no_code_of_its_cause() -> None:
+    stored = (
+        b'{"raised":{"class":"awaitly.errors:UnexpectedError","args":["boom"],"state":{"message":"boom",'
+        b'"type_name":"ValueError","notes":{"$tuple":[]},"step":"charge","traceback":null}}}'
+    )
+
+    assert CODEC.decode(stored).cause_code is None
+
+
 def test_a_long_traceback_is_cut_in_the_middle() -> None:
     error = UnexpectedError("m", type_name="t", traceback="start" + "x" * 50_000 + "end")
 

@@ -12,6 +12,7 @@ from awaitly.errors import (
     LeaseLost,
     Mismatch,
     RunSuspended,
+    StepTimeout,
     StoreError,
     UnexpectedError,
     Unserialisable,
@@ -67,7 +68,7 @@ def test_an_instance_says_which_of_its_class_s_codes_it_has() -> None:
 
 
 def test_a_class_may_bring_its_own_hint() -> None:
-    assert "fork it" in Mismatch("step 'charge' is gone").hint
+    assert "fork it (awaitly runs fork)" in Mismatch("step 'charge' is gone").hint
     assert Mismatch("step 'charge' is gone", hint="Wait").hint == "Wait"
 
 
@@ -76,6 +77,16 @@ def test_a_compile_error_has_the_code_of_its_first_diagnostic() -> None:
 
     assert error.code == "duplicate-key"
     assert error.diagnostics == (Finding("duplicate-key"), Finding("bad-key"))
+
+
+def test_a_compile_error_that_lists_diagnostics_ends_in_the_last_one() -> None:
+    listed = "workflow order does not compile, 1 error:\n  shop.py:3: error: twice [duplicate-key]\n    rename it"
+
+    assert str(CompileError(listed, diagnostics=[Finding("duplicate-key")])) == listed
+
+
+def test_a_compile_error_of_one_line_has_its_code() -> None:
+    assert str(CompileError("twice", diagnostics=[Finding("duplicate-key")])) == "twice. [duplicate-key]"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +101,7 @@ def test_a_compile_error_has_the_code_of_its_first_diagnostic() -> None:
         Mismatch("they part", step="charge", where="shop.py:12", recorded="charge", found="refund"),
         CompileError("1 problem", diagnostics=[Finding("duplicate-key")]),
         UnexpectedError("no answer", type_name="GatewayDown", notes=["tried twice"], step="charge"),
+        UnexpectedError("no answer", type_name="StepTimeout", cause_code="step-timeout"),
         UnwrapError("none", error="NOT_FOUND"),
     ],
     ids=lambda error: error.code,
@@ -143,6 +155,20 @@ def test_an_original_that_cannot_say_its_text_is_described_all_the_same() -> Non
             raise RuntimeError("no text")
 
     assert UnexpectedError.of(Broken()).message == "<no text: its __str__ failed>"
+
+
+def test_an_unexpected_error_of_awaitly_keeps_its_code_and_hint_and_says_them_once() -> None:
+    error = UnexpectedError.of(StepTimeout("charge took too long", hint="raise timeout="), step="charge")
+
+    assert str(error) == "charge raised awaitly.errors.StepTimeout: charge took too long [unexpected-error]"
+    assert (error.message, error.cause_code, error.hint) == ("charge took too long", "step-timeout", "raise timeout=")
+
+
+def test_an_unexpected_error_of_another_class_has_no_code_of_its_cause() -> None:
+    error = UnexpectedError.of(ValueError("bad"))
+
+    assert error.cause_code is None
+    assert "errors=" in error.hint
 
 
 def test_a_suspended_run_passes_through_except_exception() -> None:

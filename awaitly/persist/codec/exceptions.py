@@ -287,8 +287,11 @@ def _is_native(cls: type[BaseException], name: str) -> bool:
 
 def _description(error: BaseException) -> Tree:
     described = UnexpectedError.of(error)
-    return {"unknown": described.type_name, "message": described.message, "notes": list(described.notes)}
+    tree = {"unknown": described.type_name, "message": described.message, "notes": list(described.notes)}
+    return tree | ({"code": described.cause_code} if described.cause_code else {})
 
 
 def _described(tree: dict[str, Tree]) -> BaseException:
-    return UnexpectedError(str(tree["message"]), type_name=str(tree["unknown"]), notes=tree["notes"])
+    return UnexpectedError(
+        str(tree["message"]), type_name=str(tree["unknown"]), notes=tree["notes"], cause_code=tree.get("code")
+    )
