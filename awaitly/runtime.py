@@ -2,8 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextvars import Context, Token, copy_context
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -429,25 +431,50 @@ def _neutral_context() -> Context:
     return context
 
 
-_process: "WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Runtime, Any]]" = WeakKeyDictionary()
+@dataclass(slots=True)
+class _Process:
+    """The runtime of one event loop."""
+
+    runtime: Runtime
+    keeper: AsyncGenerator[None, None]
+    opening: "asyncio.Task[None] | None" = None  # until it is open: a task would keep the loop, its key, alive
+
+
+_process: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Process]" = WeakKeyDictionary()
 
 
 async def process_runtime() -> Runtime:
     """Return the runtime of this event loop, built from the environment on first use.
 
     It is shut down with the loop: ``asyncio.run`` closes the asynchronous generators that are left.
+
+    Raises:
+        ConfigurationError: For settings that do not fit.
+        StoreError: If the store cannot be used. The next call tries again.
     """
     loop = asyncio.get_running_loop()
     held = _process.get(loop)
     if held is None:
         runtime = Runtime()
-        keeper = _kept(runtime)
-        held = _process[loop] = runtime, keeper
-        await anext(keeper)
-    return held[0]
+        held = _process[loop] = _Process(runtime, _kept(runtime))
+        held.opening = loop.create_task(_began(held.keeper), context=_neutral_context())
+        held.opening.add_done_callback(partial(_began_or_not, loop, held))
+    if held.opening is not None:
+        await asyncio.shield(held.opening)  # everybody's: whoever came first may be cancelled
+    return held.runtime
 
 
-async def _kept(runtime: Runtime) -> AsyncIterator[None]:
+async def _began(keeper: AsyncGenerator[None, None]) -> None:
+    await anext(keeper)
+
+
+def _began_or_not(loop: asyncio.AbstractEventLoop, held: _Process, opening: "asyncio.Task[None]") -> None:
+    held.opening = None
+    if opening.cancelled() or opening.exception() is not None:
+        del _process[loop]
+
+
+async def _kept(runtime: Runtime) -> AsyncGenerator[None, None]:
     await runtime.open()
     try:
         yield
