@@ -163,7 +163,7 @@ def test_a_duration_that_is_none(awaitly: Awaitly) -> None:
 def test_a_setting_that_does_not_exist(awaitly: Awaitly) -> None:
     Path("awaitly.toml").write_text("shutdown_timeuot = 3\n")
 
-    refused(awaitly("run", f"{FLOWS}:greet"), 2, "invalid-setting", "shutdown_timeuot: Extra inputs are not permitted")
+    refused(awaitly("run", f"{FLOWS}:greet"), 2, "invalid-setting", "did you mean shutdown_timeout?")
 
 
 def test_a_value_that_cannot_be_stored_fails_its_step(awaitly: Awaitly) -> None:
