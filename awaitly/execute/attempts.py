@@ -35,7 +35,7 @@ async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) ->
             value = await invoke(binding, args, kwargs, clock)
     except RunStopped as error:
         raise RunSuspended(f"step {binding.name} was interrupted: {error}") from error
-    except (RunSuspended, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (RunSuspended, KeyboardInterrupt, SystemExit):
         raise
     except asyncio.CancelledError as error:
         if _cancelling():

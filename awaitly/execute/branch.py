@@ -8,6 +8,7 @@ A call with a key is ``charge[order:7]``, wherever it is made. See ``docs/design
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -62,7 +63,7 @@ class Branch:
         """Hand over what has been delivered; with a single task, the body has settled."""
         self.run.blocked()
 
-    def bind(self, task: "asyncio.Future[Any]", coro: Coroutine[Any, Any, Any]) -> None:
+    def bind(self, task: "asyncio.Future[Any]", coro: Coroutine[Any, Any, Any], context: Context | None = None) -> None:
         """Know the task, and leave the run when it ends."""
         self.task = task
 
@@ -74,7 +75,12 @@ class Branch:
                 ended.exception()  # looked at: the loop need not report it
             self.run.left(self)
 
-        task.add_done_callback(left)
+        task.add_done_callback(left, context=context)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the loop ends under the run: then its tasks end as cancelled, which nobody reports."""
+        return self.run.interrupted
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Make the call; it begins when it is awaited."""

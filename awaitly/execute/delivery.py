@@ -4,22 +4,21 @@ Live, outcomes come from attempts, timers and requests in whatever order they ar
 journal when it is delivered. On replay they come from the journal, in that order. Either way the next one is
 delivered only when the body cannot move without it, so shared state and "who finished first" come out the same.
 
-A body of one task has settled when that task blocks. With several, it has settled when :data:`CALM` turns of the
-event loop have passed in which none of its tasks ran: what one task's end sets off (the callbacks of ``gather``, of a
-``TaskGroup``) takes a turn a hop. See ``docs/design/delivery.md``.
+A body of one task has settled when that task blocks. With several, the queue of the event loop tells: see
+``stillness`` and ``docs/design/delivery.md``.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Protocol
 
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.stillness import Stillness
 from awaitly.model.facts import Delivered, Fact, RunRetried, StepStarted
 
-CALM = 4
 FOREIGN_TURN = 0.005  # seconds between two looks while the body waits for something that is not ours
-FOREIGN_WAIT = 1.0  # and for how long, before the journal is said not to fit
 
 
 class Target(Protocol):
@@ -33,6 +32,7 @@ class Body(Protocol):
     """What delivery needs to know of the run."""
 
     tasks: int
+    patience: float  # seconds that a replay lets the body wait for something that is not awaitly's
 
     def record(self, target: Target, fact: Delivered, outcome: Outcome | None) -> None:
         """Give a delivered fact its place in the journal."""
@@ -53,19 +53,21 @@ class Body(Protocol):
 class Delivery:
     """Hands outcomes to one body."""
 
-    __slots__ = ("_arrived", "_body", "_calm", "_consumed", "_foreign", "_loop", "_next", "_recorded", "_seen",
-                 "_ticking", "activity", "replaying", "stopped", "woken")  # fmt: skip
+    __slots__ = (
+        "_arrived", "_body", "_consumed", "_context", "_foreign", "_loop", "_next", "_recorded", "_stillness",
+        "_ticking", "activity", "replaying", "stopped", "woken",
+    )  # fmt: skip
 
-    def __init__(self, body: Body, recorded: Sequence[Fact]) -> None:
+    def __init__(self, body: Body, recorded: Sequence[Fact], stillness: Stillness, context: Context) -> None:
         self._body = body
+        self._stillness = stillness
+        self._context = context  # of the run: what a delivery sets off is the body's
         self._recorded = recorded
         self._next = 0
         self._consumed: set[int] = set()
         self._arrived: deque[tuple[Target, Delivered, Outcome | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._ticking = False
-        self._seen = -1
-        self._calm = 0
         self._foreign = 0.0
         self.replaying = bool(recorded)  # recorded facts are left
         self.activity = 0  # counted up whenever a task of the body runs
@@ -88,9 +90,19 @@ class Delivery:
             self._skip()
 
     def arrive(self, target: Target, fact: Delivered, outcome: Outcome | None = None) -> None:
-        """Queue what happened; it is delivered when its turn comes."""
-        self._arrived.append((target, fact, outcome))
-        self.poke()
+        """Take what happened: it is delivered at once if the body has settled, else when its turn comes."""
+        if self._settled_alone and not (self._arrived or self.replaying or self._ticking or self.stopped):
+            self.woken = True
+            self._body.record(target, fact, outcome)
+            target.receive(fact, outcome)
+        else:
+            self._arrived.append((target, fact, outcome))
+            self.poke()
+
+    @property
+    def _settled_alone(self) -> bool:
+        """Whether the body has a single task, and that has blocked."""
+        return self._body.tasks == 1 and not self.woken
 
     def withdraw(self, target: Target) -> None:
         """Forget what has arrived for ``target`` and was not delivered."""
@@ -104,15 +116,10 @@ class Delivery:
             self.poke()
 
     def poke(self) -> None:
-        """See whether something can be delivered."""
-        if self.stopped or self._ticking:
-            return
-        if self._body.tasks == 1 and not self.woken and self._arrived and not self.replaying:
-            self._deliver_arrived()
-        elif self._arrived or self.replaying:
+        """See to it that what can be delivered will be."""
+        if (self._arrived or self.replaying) and not self._ticking and not self.stopped:
             self._ticking = True
-            self._calm = 0
-            self._loop.call_soon(self._tick)
+            self._loop.call_soon(self._tick, context=self._context)
 
     def take_recorded(self, call: str) -> Delivered | None:
         """Return the next recorded fact if it belongs to ``call`` and the body's only task is asking."""
@@ -131,25 +138,15 @@ class Delivery:
             self._step_over()
 
     def _tick(self) -> None:
-        if self.stopped:
-            self._ticking = False
+        self._ticking = False
+        if self.stopped or not self._body.tasks:
             return
-        if self.activity != self._seen:
-            self._seen = self.activity
-            self._calm = 0
-            self._foreign = 0.0
-        else:
-            self._calm += 1
-        if self._calm < CALM and not (self._body.tasks == 1 and not self.woken):
-            self._loop.call_soon(self._tick)
-            return
-        self._calm = 0
-        if self.replaying:
+        if not (self._settled_alone or self._stillness.reached(self.activity)):
+            self.poke()
+        elif self.replaying:
             self._deliver_recorded()
         elif self._arrived:
             self._deliver_arrived()
-        else:
-            self._ticking = False
 
     def _deliver_recorded(self) -> None:
         fact = self._recorded[self._next]
@@ -157,34 +154,26 @@ class Delivery:
         if found is not None:
             assert isinstance(fact, Delivered)
             self.woken = True
+            self._foreign = 0.0
             self._step_over()
             found[0].receive(fact, found[1])
+            self.poke()
         elif self.stopped:
             return
-        elif self._foreign < FOREIGN_WAIT and self._body.waits_elsewhere():
-            # An opaque await, a library's: give that a little time before the journal is said not to fit.
+        elif self._body.waits_elsewhere() and self._foreign < self._body.patience:
+            # An opaque await, a library's: it came to an end when this was recorded, and will again.
             self._foreign += FOREIGN_TURN
-            self._loop.call_later(FOREIGN_TURN, self._tick)
-            return
+            self._ticking = True
+            self._loop.call_later(FOREIGN_TURN, self._tick, context=self._context)
         else:
-            self._ticking = False
             self._body.mismatched(fact)
-            return
-        self._again()
 
     def _deliver_arrived(self) -> None:
         target, fact, outcome = self._arrived.popleft()
         self.woken = True
         self._body.record(target, fact, outcome)
         target.receive(fact, outcome)
-        self._again()
-
-    def _again(self) -> None:
-        if (self._arrived or self.replaying) and not self.stopped:
-            self._ticking = True
-            self._loop.call_soon(self._tick)
-        else:
-            self._ticking = False
+        self.poke()
 
     def _step_over(self) -> None:
         self._next += 1
@@ -199,4 +188,4 @@ class Delivery:
         if self._next >= len(recorded):
             self.replaying = False
             # Not at once: what called is in the middle of something.
-            self._loop.call_soon(self._body.went_live)
+            self._loop.call_soon(self._body.went_live, context=self._context)

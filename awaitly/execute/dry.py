@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from awaitly.execute.engine import Engine
 
 
+PATIENCE = 1.0  # seconds for an await that is not awaitly's
+
+
 class _Nowhere:
     """A committer that keeps nothing."""
 
@@ -27,6 +30,12 @@ class _Nowhere:
 
 class _Rehearsal(Run):
     """A run that stops where it would go live."""
+
+    unsure = False  # the body waited for something that is not awaitly's: nobody knows what comes after it
+
+    def mismatched(self, fact: Fact, found: Fact | None = None) -> None:
+        self.unsure = self.waits_elsewhere()
+        super().mismatched(fact, found)
 
     def went_live(self) -> None:
         self.stop(RunStopped(f"run {self.id} was replayed to its end"))
@@ -47,7 +56,13 @@ class DryRun:
         log = Log(nowhere, run_id, engine.lease.owner.id, 0, 1 + len(facts))
         self._run = _Rehearsal(engine.services, program, engine.sites(program), log, started, facts)
         self._run.parking = True  # nothing begins
+        self._run.patience = PATIENCE
         self._facts = facts
+
+    @property
+    def unsure(self) -> bool:
+        """Whether nothing can be said: the body waited for something that is not awaitly's."""
+        return self._run.unsure
 
     async def problem(self) -> AwaitlyError | None:
         """Return what does not fit; None if everything does."""

@@ -36,7 +36,7 @@ from awaitly.execute.outcomes import Outcome
 from awaitly.execute.run import Run
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
-from awaitly.execute.supervise import supervise
+from awaitly.execute.supervise import Supervision, supervise
 from awaitly.execute.tracking import watch
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.facts import CancelRequested, Fact, RunFinished, RunStarted
@@ -333,7 +333,7 @@ class Engine:
         args, kwargs = program.arguments.decode(started.arguments)
         run = Run(self.services, program, self.sites(program), log, started, facts)
         loop = asyncio.get_running_loop()
-        task = loop.create_task(supervise(run, args, kwargs), context=self.services.context.copy())
+        task = Supervision(run, supervise(run, args, kwargs), loop=loop, context=self.services.context.copy())
         self.active[log.run] = active = Active(program, started, task, run)
         task.add_done_callback(lambda _: self._ended(log.run, active))
         run.observe(started)
@@ -342,9 +342,7 @@ class Engine:
 
     def _ended(self, run_id: str, active: Active) -> None:
         del self.active[run_id]
-        if active.task.cancelled():
-            return
-        error = active.task.exception()
+        error = RunStopped("cancelled") if active.task.cancelled() else active.task.exception()
         if error is None:
             return
         if isinstance(error, (Mismatch, ChangedArguments, CorruptCheckpoint)):

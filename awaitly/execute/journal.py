@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import Context
 from weakref import WeakSet
 
-from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict, StoreError
+from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict, RunStopped, StoreError
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.facts import Fact
 from awaitly.model.state import Status
@@ -186,6 +186,10 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - a defect of the store's, or a value that it cannot take
             await self._commit_alone(logs, batch, error)
             return
+        except BaseException:  # the loop ends: nobody knows whether this was stored, so nothing may follow it
+            for log in logs:
+                log.fail(RunStopped(f"run {log.run!r} stopped while it was being stored", hint="it can be resumed"))
+            raise
         for log, append, answer in zip(logs, batch, answers, strict=True):
             log.settle(append, answer)
 

@@ -72,6 +72,10 @@ class Performer:
                 run.stop(stopped.__cause__ if isinstance(stopped.__cause__, AwaitlyError) else RunStopped(str(stopped)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the body waiting for ever
             run.stop(UnexpectedError.of(error, step=binding.name))
+        except BaseException as error:
+            if call.phase is not Phase.ENDED:  # cancelled by the end of the loop, or the interpreter is ending
+                run.stop(RunStopped(f"step {binding.name} was interrupted: {error!r}", hint="the run can be resumed"))
+            raise
         finally:
             call.attempt = call.context = None  # they know the call: without this every call would be a cycle
             self._begun.discard(call)

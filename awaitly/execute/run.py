@@ -6,8 +6,10 @@ journal delivers. ``supervise`` starts the body and stores its end.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -30,6 +32,7 @@ from awaitly.execute.perform import Performer
 from awaitly.execute.recorded import Recorded
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
+from awaitly.execute.stillness import stillness
 from awaitly.execute.timers import Timers
 from awaitly.model.facts import (
     CancelRequested,
@@ -45,6 +48,15 @@ from awaitly.model.facts import (
 )
 from awaitly.model.program import Program, StepBinding
 from awaitly.result import Err, Ok
+
+
+class _Moving:
+    """The host of what a delivery sets off in the event loop before the body's own tasks run: it is the run's."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: "Run") -> None:
+        self.run = run
 
 
 class Run:
@@ -71,13 +83,17 @@ class Run:
         self.tasks = 0
         self.branches: set[Branch] = set()
         self.recorded = Recorded(facts)
-        self.delivery = Delivery(self, facts)
+        context = services.context.copy()
+        context.run(services.host.set, _Moving(self))
+        self.delivery = Delivery(self, facts, stillness(self.loop, services.host, self), context)
+        self.patience = math.inf
         self.timers = Timers(self)
         self.combine = Combine(self)
         self.performer = Performer(self)
         self.stopped: AwaitlyError | None = None
         self.closing = False
         self.parking = False
+        self.interrupted = False  # by the end of the event loop
         self.cancel_asked = any(isinstance(fact, CancelRequested) for fact in facts)
         self.requested: Ending | None = None  # the body was asked to end: cancelled, or by its deadline
         self.reason = ""
@@ -206,8 +222,14 @@ class Run:
         """Return who waits for a recorded fact."""
         match fact:
             case StepFinished(call=identity):
-                call = self._open.pop(identity, None)
-                return None if call is None else (call, self._restored(call, fact))
+                call = self._open.get(identity)
+                if call is None:
+                    return None
+                with suppress(RunSuspended):  # the run has stopped: its waiters, this one among them, know
+                    outcome = self._restored(call, fact)
+                    del self._open[identity]
+                    return call, outcome
+                return None
             case TimerFired(call=identity):
                 timer = self.timers.waiting(identity)
                 return None if timer is None else (timer, None)
@@ -349,7 +371,7 @@ class Run:
         self.timers.stop(suspended)
         self.performer.stop()
         # Tasks that wait for something else than awaitly are woken too, after the others had their turn.
-        asyncio.get_running_loop().call_later(0, self._cancel_rest)
+        self.loop.call_later(0, self._cancel_rest)
 
     def _cancel_rest(self) -> None:
         if self.body is not None and not self.body.done():

@@ -1,10 +1,11 @@
 """The life of one run in this process: start the body, end its branches, store the end."""
 
 import asyncio
-from contextvars import copy_context
+from collections.abc import Coroutine
+from contextvars import Context, copy_context
 from typing import Any
 
-from awaitly.errors import AwaitlyError, RunSuspended
+from awaitly.errors import AwaitlyError, RunStopped, RunSuspended
 from awaitly.execute.branch import Branch
 from awaitly.execute.ending import blamed, raised, returned
 from awaitly.execute.outcomes import Outcome
@@ -12,6 +13,33 @@ from awaitly.execute.run import Run
 from awaitly.execute.tracking import tracked
 from awaitly.model.facts import Ending, RunFinished
 from awaitly.model.state import STATUS_OF
+
+
+class Supervision(asyncio.Task[Outcome]):
+    """The task that supervises a run.
+
+    Who cancels it, as the end of ``asyncio.run`` does with every task, stops the run: at once, before any task of the
+    body can take its own cancellation for one that the workflow asked for. A second time it is cancelled like any task.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        supervision: Coroutine[Any, Any, Outcome],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+    ) -> None:
+        super().__init__(supervision, loop=loop, context=context)
+        self._of = run
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Stop the run, or cancel its supervision if it has been stopped before."""
+        if self._of.stopped is None:
+            self._of.interrupted = True
+            self._of.stop(RunStopped(f"run {self._of.id!r} was interrupted", hint="it can be resumed"))
+            return True
+        return super().cancel(msg)
 
 
 async def supervise(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, store_end: bool = True) -> Outcome:
@@ -27,7 +55,7 @@ async def supervise(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
     # Made directly: through the loop's factory it would become a child of a branch that does not exist.
     body: Any = run.program.fn(*args, **kwargs)
     run.body = asyncio.Task(tracked(body, root), loop=loop, context=context)
-    root.bind(run.body, body)
+    root.bind(run.body, body, context)
     run.delivery.begin()
     if not run.delivery.replaying:
         run.went_live()
@@ -38,6 +66,8 @@ async def supervise(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
     run.timers.ended()
     if run.stopped is not None:
         _retrieve(run.body)
+        if run.interrupted:
+            raise asyncio.CancelledError
         raise run.stopped
     return await _finish(run, run.body) if store_end else Outcome(Ending.VALUE)
 

@@ -8,7 +8,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, Protocol
 
-from awaitly.errors import UsageError
+from awaitly.errors import RunSuspended, UsageError
 
 
 class Tracked(Protocol):
@@ -20,7 +20,11 @@ class Tracked(Protocol):
     def blocked(self) -> None:
         """The task has given control back to the loop."""
 
-    def bind(self, task: "asyncio.Future[Any]", coro: Coroutine[Any, Any, Any]) -> None:
+    @property
+    def interrupted(self) -> bool:
+        """Whether the loop ends under the run."""
+
+    def bind(self, task: "asyncio.Future[Any]", coro: Coroutine[Any, Any, Any], context: Context | None = None) -> None:
         """The task exists; it may end without ever running."""
 
     def spawn(self, frame: FrameType) -> "Tracked":
@@ -82,7 +86,12 @@ def watch(loop: asyncio.AbstractEventLoop, host: ContextVar[Any]) -> None:
 
 async def tracked(coro: Coroutine[Any, Any, Any], branch: Tracked) -> Any:
     """Run ``coro`` and tell ``branch`` whenever it runs and blocks."""
-    return await _drive(coro, branch)
+    try:
+        return await _drive(coro, branch)
+    except RunSuspended:
+        if branch.interrupted:
+            raise asyncio.CancelledError from None
+        raise
 
 
 @types.coroutine
