@@ -16,10 +16,12 @@ from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
 from awaitly.errors import ConfigurationError, Mismatch, NotSupported, RunNotFound, RunStopped, UnexpectedError
 from awaitly.execute.clock import SystemClock
 from awaitly.execute.engine import Beginning, Engine
-from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, follow, plan_fork, retry
+from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, follow, plan_fork
 from awaitly.execute.hosts import PlainHost
 from awaitly.execute.local import run_locally
+from awaitly.execute.loops import at_home, each_on, on
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.retrying import retry
 from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
@@ -77,6 +79,7 @@ class Runtime:
         self._sinks = tuple(sinks)
         self._workflows = {workflow.name: workflow for workflow in workflows}
         self._programs = {id(workflow.fn): _compiled(workflow) for workflow in workflows}
+        self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._engine: Engine | None = None
         self._bus: Bus | None = None
         self._token: Token[Any] | None = None
@@ -106,6 +109,7 @@ class Runtime:
         """
         given = self._given_store if self._given_store is not None else self.settings.store
         store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
+        self.loop = asyncio.get_running_loop()
         await store.open()
         self._bus = Bus(self._sinks) if self._sinks else None
         engine = Engine(
@@ -131,6 +135,7 @@ class Runtime:
             raise
         self._engine = engine
 
+    @at_home
     async def shutdown(self, timeout: Duration | None = None) -> None:
         """Stop: attempts under way finish and are recorded within ``timeout``; the rest is resumable at once.
 
@@ -164,6 +169,7 @@ class Runtime:
         handle: RunHandle[T, E] = await self._begin(workflow, workflow.per_run, args, kwargs, wanted="handle")
         return handle
 
+    @at_home
     async def handle(self, run_id: str) -> RunHandle[Any, Any]:
         """Return the handle of a run.
 
@@ -173,6 +179,7 @@ class Runtime:
         record = await self.record(run_id)
         return Handle(self._opened(), self._named(record.workflow), run_id)
 
+    @at_home
     async def runs(
         self,
         *,
@@ -184,6 +191,7 @@ class Runtime:
         """Return the records of runs, newest first; ``before`` is the id of the last one of the page before."""
         return await self._opened().store.list(workflow=workflow, status=status, limit=limit, before=before)
 
+    @at_home
     async def record(self, run_id: str) -> RunRecord:
         """Return the record of a run.
 
@@ -196,6 +204,7 @@ class Runtime:
             raise RunNotFound(f"there is no run {run_id!r} in {store.name}", hint="list them with: awaitly runs list")
         return record
 
+    @at_home
     async def facts(self, run_id: str, *, after: int = -1) -> Sequence[Fact]:
         """Return what a run's journal holds, in order; with ``after`` only facts of greater sequence numbers.
 
@@ -205,6 +214,7 @@ class Runtime:
         await self.record(run_id)
         return await self._opened().store.read(run_id, after=after)
 
+    @at_home
     async def resume(self, run_id: str) -> RunHandle[Any, Any]:
         """Continue an unfinished run here, also one that is stuck, unless somebody executes it.
 
@@ -218,10 +228,12 @@ class Runtime:
             await self._opened().take_over(program, run_id, force=True)
         return Handle(self._opened(), program, run_id)
 
+    @at_home
     async def cancel(self, run_id: str, reason: str = "") -> bool:
         """Ask for a run's cancellation; returns when that is stored. False if it has ended already."""
         return await self._opened().cancel(run_id, reason)
 
+    @at_home
     async def retry(self, run_id: str) -> RunHandle[Any, Any]:
         """Continue a failed run from before the failure that ended it.
 
@@ -234,6 +246,7 @@ class Runtime:
         await retry(self._opened(), program, run_id)
         return Handle(self._opened(), program, run_id)
 
+    @at_home
     async def fork(
         self, run_id: str, *, at: str | None = None, id: str | None = None, arguments: "Arguments | None" = None
     ) -> RunHandle[Any, Any]:
@@ -257,11 +270,13 @@ class Runtime:
         await begin_fork(self._opened(), program, new_id, plan)
         return Handle(self._opened(), program, new_id)
 
+    @at_home
     async def plan_fork(self, run_id: str, *, at: str | None = None, arguments: "Arguments | None" = None) -> ForkPlan:
         """Return what :meth:`fork` would keep, without doing it."""
         record = await self.record(run_id)
         return await plan_fork(self._opened(), self._named(record.workflow), run_id, at=at, arguments=arguments)
 
+    @at_home
     async def check(self) -> Sequence[Verdict]:
         """Say for every unfinished run of the known workflows whether this code can continue it, without effects."""
         return [verdict async for verdict in check_all(self._opened(), self._programs_by_name())]
@@ -289,6 +304,13 @@ class Runtime:
         program = self._program(workflow)
         if not program.graph.durable:
             return await self._run_locally(program, options, args, kwargs, wanted)
+        if asyncio.get_running_loop() is self.loop:
+            return await self._begun(engine, program, options, args, kwargs, wanted)
+        return await on(self.loop, self._begun, engine, program, options, args, kwargs, wanted)
+
+    async def _begun(
+        self, engine: Engine, program: Program, options: RunOptions, args: Any, kwargs: Any, wanted: Wanted
+    ) -> Any:
         if engine.know(program):
             await engine.recover()
         asked = Beginning(
@@ -340,10 +362,12 @@ class Handle(Generic[T, E]):
     """A run that has been started: see :class:`awaitly.declare.workflow.RunHandle`."""
 
     def __init__(self, engine: Engine, program: Program, run_id: str) -> None:
+        self.loop = asyncio.get_running_loop()  # the engine's: handles are made there
         self._engine = engine
         self._program = program
         self.id = run_id
 
+    @at_home
     async def status(self) -> Status:
         """Return where the run is in its life."""
         record = await self._engine.store.find(self.id)
@@ -351,10 +375,12 @@ class Handle(Generic[T, E]):
             raise RunNotFound(f"run {self.id!r} has been removed", hint="ended runs are kept for their retention time")
         return record.status
 
+    @at_home
     async def result(self) -> "Ok[T] | Err[E] | Err[UnexpectedError]":
         """Wait for the end of the run and return its result."""
         return (await self._engine.outcome(self._program, self.id)).result()
 
+    @at_home
     async def cancel(self, reason: str = "") -> None:
         """Ask for the run's cancellation; returns when the request is stored."""
         await self._engine.cancel(self.id, reason)
@@ -365,7 +391,7 @@ class Handle(Generic[T, E]):
 
     async def events(self) -> AsyncIterator[Fact]:
         """Yield the facts of the run as they are stored, from its start to its end."""
-        async for fact in follow(self._engine, self.id):
+        async for fact in each_on(self.loop, follow(self._engine, self.id)):
             yield fact
 
 
