@@ -101,7 +101,7 @@ class Run:
         self.blames: list[tuple[BaseException, int]] = []
         self._keyed: dict[str, Call] = {}
         self._open: dict[str, Call] = {}  # awaited, without an outcome
-        self._empty: asyncio.Future[None] | None = None  # set when the body has ended, and when every branch has
+        self._empty: asyncio.Future[None] | None = None  # set when every branch has ended
         log.on_failure = self.stop
 
     # What branches ask for.
@@ -292,9 +292,15 @@ class Run:
         self.branches.discard(branch)
         self.delivery.activity += 1
         self.delivery.woken = True  # whoever awaits the task has yet to run
-        ended = not self.branches or branch.parent is None
-        if ended and self._empty is not None and not self._empty.done():
-            self._empty.set_result(None)
+        if branch.parent is None:
+            # At once: a delivery between the body's end and this would be part of no order.
+            for left in self.branches:
+                if left.task is not None:
+                    left.task.cancel()
+        if not self.branches:
+            self.closing = True
+            if self._empty is not None and not self._empty.done():
+                self._empty.set_result(None)
 
     # Calls.
 
@@ -378,16 +384,10 @@ class Run:
             self.body.cancel()
 
     async def until_ended(self) -> None:
-        """Wait for the body; then cancel the branches that it left running and wait for them too."""
+        """Wait for the body and for the branches that it left running, which are cancelled when it ends."""
         while self.branches:
             self._empty = asyncio.get_running_loop().create_future()
-            if self.body is not None and self.body.done():
-                self.closing = True
-                for branch in self.branches:
-                    if branch.task is not None:
-                        branch.task.cancel()
             await self._empty
-        self.closing = True
 
     def park(self, error: AwaitlyError) -> None:
         """Stop as soon as what is under way has been recorded; begin nothing more."""
