@@ -9,8 +9,9 @@ from awaitly.errors import ConfigurationError
 
 Duration: TypeAlias = float | int | str | timedelta
 
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d|w)")
+_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d|w)")
+_SMALL = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 
 
@@ -55,11 +56,14 @@ def _parsed(duration: object) -> float | None:
 
 
 def humanised(value: float) -> str:
-    """Return ``value`` seconds as short text: ``90.0`` becomes ``1m30s``."""
-    if value < 1:
-        return f"{value * 1000:.3g}ms"
-    if value < 60:
-        return f"{value:.3g}s"
+    """Return ``value`` seconds as short text: ``90.0`` becomes ``1m30s``. :func:`seconds` understands it."""
+    if value == 0:
+        return "0s"
+    if round(value, 1) < 60:
+        for unit, size in _SMALL.items():
+            text = f"{value / size:.3g}"
+            if float(text) < 1000:
+                return f"{text}{unit}"
     parts: list[str] = []
     rest = round(value)
     for unit in ("d", "h", "m", "s"):

@@ -19,6 +19,7 @@ from awaitly.model.graph import (
     TryNode,
     WaitNode,
 )
+from awaitly.render.tree import loop_text
 
 _LONGEST_LABEL = 60
 _STYLES = (
@@ -131,7 +132,7 @@ class _Chart:
         return tuple(out)
 
     def _loop(self, node: LoopNode, ends: _Ends) -> _Ends:
-        id = self.node(node.text, "{", "}")
+        id = self.node(loop_text(node), "{", "}")
         self.link(ends, id)
         self.link(self.sequence(node.body, (_End(id, "next"),)), id, "-.->")
         return self.sequence(node.orelse, (_End(id, "done"),))

@@ -97,7 +97,7 @@ def _structure(node: Node, graph: Graph) -> Line:
             return Line(branch_text(node), kind=node.kind, below=arms)
         case LoopNode():
             below = _lines(node.body, graph) + _section("else", node.orelse, graph)
-            return Line(node.text, kind=node.kind, below=below)
+            return Line(loop_text(node), kind=node.kind, below=below)
         case ParallelNode():
             return Line(node.style, "at the same time", node.kind, _lines(node.body, graph))
         case RaceNode():
@@ -119,6 +119,11 @@ def branch_text(node: BranchNode) -> str:
     """Return the question that a branch asks."""
     keyword = "match" if node.style == "match" else "if"
     return node.text if node.text.startswith(f"{keyword} ") else f"{keyword} {node.text}"
+
+
+def loop_text(node: LoopNode) -> str:
+    """Return the head of a loop."""
+    return f"while {node.text}" if node.style == "while" and not node.text.startswith("while ") else node.text
 
 
 def _section(label: str, nodes: tuple[Node, ...], graph: Graph) -> tuple[Line, ...]:

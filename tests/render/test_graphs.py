@@ -147,6 +147,13 @@ def test_a_loop_comes_back_to_its_head() -> None:
     ]
 
 
+def test_a_while_says_so() -> None:
+    loop = graph(LoopNode(style="while", text="left > 0", body=(step("b"),)))
+
+    assert graph_tree(loop).splitlines()[1] == "└─ while left > 0"
+    assert 'n1{"while left #62; 0"}' in graph_mermaid(loop)
+
+
 def test_branches_at_the_same_time_part_and_join() -> None:
     assert arrows(graph_mermaid(graph(EVERYTHING.body[3]))) == [
         "checkout --> gather", "gather --> d", "gather --> pack", "d --> all", "pack --> all", "all --> end",
