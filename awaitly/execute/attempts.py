@@ -5,25 +5,31 @@ Nothing here knows of journals: an attempt turns arguments into an :class:`Outco
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import cache, partial
 from typing import Any, Protocol
 
 from awaitly.errors import RunStopped, RunSuspended, StepTimeout
 from awaitly.execute.outcomes import Outcome, failed, succeeded
+from awaitly.execute.threads import Seat, seats
 from awaitly.model.clock import Clock
 from awaitly.model.durations import humanised
 from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding
 from awaitly.policies.timeout import Expired, within
 
-THREADS = 64  # plain steps that this process executes at once
 GRACE = 30.0  # seconds that a plain step with an effect has to end after its timeout
 
 
-async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) -> tuple[Outcome, bytes]:
+async def attempt(
+    binding: StepBinding, args: Any, kwargs: Any, clock: Clock, seat: Seat | None
+) -> tuple[Outcome, bytes]:
     """Execute the step's function once and return how it ended, with the encoded value or error.
+
+    Args:
+        binding: The step.
+        args: Its arguments.
+        kwargs: Its arguments.
+        clock: What times it.
+        seat: The thread that a plain function may use.
 
     Raises:
         RunSuspended: If it neither succeeded nor failed: a run that it waited for stopped without ending.
@@ -32,7 +38,7 @@ async def attempt(binding: StepBinding, args: Any, kwargs: Any, clock: Clock) ->
         if binding.timeout is None and not binding.blocking:
             value = await binding.fn(*args, **kwargs)
         else:
-            value = await invoke(binding, args, kwargs, clock)
+            value = await invoke(binding, args, kwargs, clock, seat)
     except RunStopped as error:
         raise RunSuspended(f"step {binding.name} was interrupted: {error}") from error
     except (RunSuspended, KeyboardInterrupt, SystemExit):
@@ -70,8 +76,8 @@ class Callee(Protocol):
         """What it does to the world."""
 
 
-async def invoke(callee: Callee, args: Any, kwargs: Any, clock: Clock) -> Any:
-    """Call a step's function, a plain one in a worker thread, within its timeout.
+async def invoke(callee: Callee, args: Any, kwargs: Any, clock: Clock, seat: Seat | None = None) -> Any:
+    """Call a step's function, a plain one in a worker thread, within its timeout: that begins with the thread.
 
     A thread cannot be stopped. After a timeout that of an effect is waited for, so that nothing follows while it
     still runs; its late result is dropped.
@@ -80,8 +86,19 @@ async def invoke(callee: Callee, args: Any, kwargs: Any, clock: Clock) -> Any:
         StepTimeout: If it took longer.
         RunStopped: If an effect's thread did not end within :data:`GRACE` after its timeout: it is undetermined.
     """
+    if not callee.blocking:
+        return await _timed(callee, callee.fn(*args, **kwargs), clock)
+    if seat is not None:
+        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock)
+    seat = await seats().take()
+    try:
+        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock)
+    finally:
+        seat.leave()
+
+
+async def _timed(callee: Callee, called: Any, clock: Clock) -> Any:
     blocking, timeout, name = callee.blocking, callee.timeout, callee.name
-    called = in_thread(callee.fn, args, kwargs) if blocking else callee.fn(*args, **kwargs)
     if timeout is None:
         return await called
     try:
@@ -93,17 +110,6 @@ async def invoke(callee: Callee, args: Any, kwargs: Any, clock: Clock) -> Any:
             f"an attempt of step {name} took longer than its timeout of {humanised(timeout)}",
             hint="raise timeout= if the step needs more, or make what it calls answer sooner",
         ) from None
-
-
-def in_thread(fn: Callable[..., Any], args: Any, kwargs: Any) -> "asyncio.Future[Any]":
-    """Begin a plain function in a worker thread, in a copy of the context."""
-    call = partial(copy_context().run, fn, *args, **kwargs)
-    return asyncio.get_running_loop().run_in_executor(_threads(), call)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="awaitly-step")
 
 
 async def _late(thread: "asyncio.Future[Any]", name: str, clock: Clock) -> None:

@@ -15,7 +15,7 @@ class Phase(Enum):
     """Where a call is in its life."""
 
     MADE = auto()  # nothing has begun; on replay, the outcome may be recorded
-    WAITING = auto()  # an effect, for everything before it to be stable
+    WAITING = auto()  # an effect, for everything before it to be stable; a plain function, for a thread
     BEGUN = auto()  # its function is being executed
     ENDED = auto()  # delivered, or cancelled before that
 

@@ -10,6 +10,7 @@ from awaitly.execute.calls import Call, Phase
 from awaitly.execute.hosts import PlainHost
 from awaitly.execute.once import resolved_start
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.threads import Seat, seats
 from awaitly.model.context import StepContext
 from awaitly.model.effects import Effect
 from awaitly.model.facts import StepCancelled, StepFinished, StepStarted
@@ -45,7 +46,8 @@ class Performer:
         context = call.context
         assert context is not None
         context.run(self._services.host.set, DurableStep(self._run, call))
-        call.phase = Phase.BEGUN
+        if not call.binding.blocking:  # a plain function begins when it has a thread
+            call.phase = Phase.BEGUN
         self._begun.add(call)
         # Made directly: it is nobody's branch, so the loop's factory need not see it.
         call.attempt = asyncio.Task(self._perform(call), loop=asyncio.get_running_loop(), context=context)
@@ -53,13 +55,21 @@ class Performer:
     async def _perform(self, call: Call) -> None:
         run, binding, clock = self._run, call.binding, self._services.clock
         try:
-            checked = self._services.lease.valid and binding.effect is not Effect.ONCE
+        seat: Seat | None = None
+            if binding.blocking:
+                seat = await seats().take()
+                if run.parking:
+                    return
+                call.phase = Phase.BEGUN
+            checked = self._services.lease.valid and binding.effect is not Effect.ONCE and seat is None
             if not checked and not await self._cleared(call):
                 return
             began = clock.time()
             if self._services.observe is not None:
+            if binding.timeout is not None:
+                self._services.host.get().begins()
                 run.observe(StepStarted(at=began, call=call.identity, step=binding.name))
-            outcome, payload = await attempt(binding, call.args, call.kwargs, clock)
+            outcome, payload = await attempt(binding, call.args, call.kwargs, clock, seat)
             now = clock.time()
             finished = StepFinished(
                 at=now, call=call.identity, step=binding.name, arguments=call.arguments,
@@ -78,9 +88,14 @@ class Performer:
             raise
         finally:
             call.attempt = call.context = None  # they know the call: without this every call would be a cycle
-            self._begun.discard(call)
-            if self._idle is not None and not self._begun:
-                self._idle()
+            if seat is not None:
+                seat.leave()
+            self._left(call)
+
+    def _left(self, call: Call) -> None:
+        self._begun.discard(call)
+        if self._idle is not None and not self._begun:
+            self._idle()
 
     def settled(self, call: Call, fact: StepFinished, outcome: Outcome) -> None:
         """Let an outcome arrive, unless the call has ended by other means."""
@@ -114,13 +129,14 @@ class Performer:
         if call.attempt is not None:
             call.attempt.cancel()
         run.delivery.withdraw(call)
+            call.attempt.add_done_callback(lambda _: self._left(call))  # also if it never ran
         now = self._services.clock.time()
         run.witness(StepCancelled(at=now, call=call.identity, step=call.binding.name, arguments=call.arguments))
 
     def stop(self) -> None:
         """Cancel what may be cancelled: the outcome of an effect under way is lost, but not the effect."""
         for call in list(self._begun):
-            if call.attempt is not None and not call.guarded:
+            if call.attempt is not None and (not call.guarded or call.phase is Phase.WAITING):
                 call.attempt.cancel()
 
     def when_idle(self, callback: Callable[[], object]) -> None:
@@ -149,8 +165,12 @@ class DurableStep(PlainHost):
         self._start = services.start_run
         self._run = run
         self._made = call
-        limit = call.binding.timeout
-        self._due = None if limit is None else services.clock.monotonic() + limit
+        self._due: float | None = None
+
+    def begins(self) -> None:
+        """Begin to count the time of the step's timeout."""
+        limit = self._made.binding.timeout
+        self._due = None if limit is None else self.clock.monotonic() + limit
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""

@@ -1,0 +1,127 @@
+"""Plain steps that find every thread taken wait, and while they wait they have not begun."""
+
+import asyncio
+import threading
+
+import pytest
+
+from awaitly import Ok, Runtime, gather, step, workflow
+from awaitly.errors import StoreError
+from awaitly.execute import threads
+from awaitly.model.facts import StepCancelled
+from tests.execute.scene import Scene
+
+
+class Desk:
+    """One thread, what was begun in it, and whether it may go on."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.entered = threading.Event()
+        self.leave = threading.Event()
+        self.lease_held: list[bool] = []
+        self.runtime: Runtime | None = None
+
+    def work(self, name: str) -> str:
+        self.begun.append(name)
+        if self.runtime is not None and self.runtime._engine is not None:
+            self.lease_held.append(self.runtime._engine.lease.valid)
+        self.entered.set()
+        self.leave.wait(20)
+        return name
+
+
+_desks: list[Desk] = []
+
+
+@pytest.fixture
+def desk(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr(threads, "THREADS", 1)
+    scene.clock.auto = False
+    _desks[:] = [Desk()]
+    return _desks[0]
+
+
+@step
+def at_desk(name: str) -> str:
+    return _desks[0].work(name)
+
+
+@step(timeout="5s")
+def hurried(name: str) -> str:
+    return _desks[0].work(name)
+
+
+@workflow
+async def both() -> tuple[str, str]:
+    return await gather(at_desk("a"), at_desk("b"))
+
+
+@workflow
+async def mixed() -> tuple[str, str]:
+    return await gather(at_desk("a"), hurried("b"))
+
+
+def test_one_that_gets_its_thread_after_the_lease_has_lapsed_waits_for_the_lease(scene: Scene, desk: Desk) -> None:
+    async def away(owner: str) -> bool:
+        raise StoreError("the store is away", code="store-unavailable")
+
+    async def story() -> None:
+        async with scene.runtime() as desk.runtime:
+            handle = await both.start()
+            await asyncio.to_thread(desk.entered.wait)
+            renew, scene.store.renew = scene.store.renew, away  # type: ignore[method-assign]
+            await scene.clock.advance("40s")
+            desk.leave.set()
+            await scene.turns()
+            assert desk.begun == ["a"]
+            scene.store.renew = renew  # type: ignore[method-assign]
+            scene.clock.auto = True
+            assert await handle.result() == Ok(("a", "b"))
+        assert desk.lease_held == [True, True]
+
+    scene.play(story())
+
+
+def test_its_timeout_begins_with_its_thread(scene: Scene, desk: Desk) -> None:
+    async def story() -> None:
+        async with scene.runtime():
+            handle = await mixed.start()
+            await asyncio.to_thread(desk.entered.wait)
+            await scene.clock.advance("60s")
+            desk.leave.set()
+            assert await handle.result() == Ok(("a", "b"))
+
+    scene.play(story())
+
+
+def test_one_that_has_no_thread_yet_does_not_begin_during_a_shutdown(scene: Scene, desk: Desk) -> None:
+    async def story() -> None:
+        async with scene.runtime(both) as rt:
+            await both.options(id="run").start()
+            await asyncio.to_thread(desk.entered.wait)
+            shutdown = asyncio.create_task(rt.shutdown())
+            await scene.turns()
+            desk.leave.set()
+            await shutdown
+        assert desk.begun == ["a"]
+        async with scene.runtime(both, store=scene.view()):
+            assert await both.options(id="run").run() == Ok(("a", "b"))
+        assert desk.begun == ["a", "b"]
+
+    scene.play(story())
+
+
+def test_one_that_has_no_thread_yet_is_cancelled_at_once(scene: Scene, desk: Desk) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            handle = await both.options(id="run").start()
+            await asyncio.to_thread(desk.entered.wait)
+            await handle.cancel()
+            await scene.turns()
+            desk.leave.set()
+            assert (await handle.result()).is_err()
+            assert [fact.call for fact in await rt.facts("run") if isinstance(fact, StepCancelled)] == ["at_desk#1"]
+        assert desk.begun == ["a"]
+
+    scene.play(story())
