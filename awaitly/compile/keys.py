@@ -7,7 +7,7 @@ character of the text between them is percent-encoded in its value (and so is ``
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from operator import attrgetter
@@ -17,10 +17,11 @@ from urllib.parse import quote
 
 from awaitly.compile.members import Access, Missing, Unfit, fitting, member
 from awaitly.errors import UsageError
-from awaitly.model.names import nearest
+from awaitly.model.names import by_nearness, nearest
 
 KeyFunction: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], str]
 
+_SHOWN = 20  # names that a hint lists
 _NAME = re.compile(r"[^\W\d]\w*")
 _ACCESS = re.compile(r"\.(?P<attribute>[^\W\d]\w*)|\[(?P<index>[^\[\]]+)\]")
 _CONVERSIONS: Mapping[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
@@ -161,12 +162,9 @@ def check_key(template: KeyTemplate, signature: Signature, hints: Mapping[str, A
 def _checked_parameter(template: KeyTemplate, field: KeyField, signature: Signature) -> KeyProblem | None:
     parameter = signature.parameters.get(field.parameter)
     if parameter is None:
-        names = list(signature.parameters)
-        close = nearest(field.parameter, names)
-        known = f"the parameters are {', '.join(names)}" if names else "it has no parameters"
         return KeyProblem(
             f"the key {template.text!r} names {field.parameter!r}, which is no parameter",
-            f"did you mean {close!r}?" if close else known,
+            _choices(field.parameter, signature.parameters, "the parameters are") or "it has no parameters",
         )
     if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
         return KeyProblem(
@@ -182,16 +180,27 @@ def _checked_path(template: KeyTemplate, field: KeyField, hints: Mapping[str, An
     for access in field.path:
         found = member(annotation, access)
         if isinstance(found, Missing):
-            close = nearest(str(access.name), found.known)
-            others = f"it has {', '.join(sorted(found.known))}" if found.known else "read something that it has"
+            known = _choices(str(access.name), found.known, f"{found.owner} has")
             return KeyProblem(
                 f"the key {template.text!r} reads {access} of {read}, but {found.owner} has no such thing",
-                found.hint or (f"did you mean {close!r}?" if close else others),
+                found.hint or known or "read something that it has",
             )
         annotation = found
         read += str(access)
     unfit = fitting(annotation, str if field.conversion else None, field.spec)
     return _unfit(template, field, unfit) if unfit else None
+
+
+def _choices(name: str, known: Collection[str], have: str) -> str:
+    """Return what can be named instead, the nearest first; empty if there is nothing."""
+    if not known:
+        return ""
+    close = nearest(name, known)
+    ordered = by_nearness(name, known)
+    if close and len(ordered) == 1:
+        return f"did you mean {close!r}?"
+    every = f"{have} {', '.join(ordered[:_SHOWN])}" + (", ..." if len(ordered) > _SHOWN else "")
+    return f"did you mean {close!r}? {every}" if close else every
 
 
 def _unfit(template: KeyTemplate, field: KeyField, unfit: Unfit) -> KeyProblem:
@@ -259,7 +268,7 @@ def _argument(name: str, signature: Signature, owner: str) -> tuple[int, Callabl
     def otherwise(kwargs: dict[str, Any]) -> Any:
         value = kwargs.get(name, default)
         if value is Parameter.empty:
-            raise TypeError(f"{owner}() is missing the argument {name!r}")
+            raise TypeError(f"{owner.partition(' ')[2] or owner}() missing 1 required argument: {name!r}")
         return value
 
     return position, otherwise

@@ -1,7 +1,7 @@
 """Names that people type, and the ones that they meant."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
@@ -9,6 +9,12 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     by_form = {_form(candidate): candidate for candidate in candidates}
     matches = get_close_matches(_form(name), by_form, n=1)
     return by_form[matches[0]] if matches else None
+
+
+def by_nearness(name: str, candidates: Iterable[str]) -> list[str]:
+    """Return the candidates in the order of their likeness to `name`, those of the same likeness by the alphabet."""
+    form = _form(name)
+    return sorted(candidates, key=lambda each: (-SequenceMatcher(None, form, _form(each)).ratio(), each))
 
 
 def _form(name: str) -> str:

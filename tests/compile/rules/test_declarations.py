@@ -190,7 +190,7 @@ def test_a_bad_template_names_the_nearest_match_and_the_step(diagnosed: Any) -> 
     (diagnostic,) = diagnosed(bad_templates_of_steps)
 
     assert diagnostic.message.endswith("(step work)")
-    assert diagnostic.hint == "did you mean 'id'?"
+    assert diagnostic.hint == "did you mean 'id'? Order has id, lines"
 
 
 def test_an_argument_that_cannot_be_stored_can_be_left_out_by_name(diagnosed: Any) -> None:
