@@ -105,15 +105,15 @@ def test_a_union_of_two_classes_with_one_name_is_refused() -> None:
 
 
 VALUES: list[tuple[Any, Any, str]] = [
-    (str, Size.SMALL, "result: expected str, found tests.codec.shop.Size"),
-    (str, "\ud800", "result: text in it is not valid Unicode"),
-    (int, 1.0, "result: expected int, found float 1.0"),
-    (int, "1", "result: expected int, found str '1'"),
-    (bool, 1, "result: expected bool, found int 1"),
-    (Color, 1, "found int 1"),
-    (Decimal, 1.5, "result: expected Decimal, found float 1.5"),
-    (list[int], (1,), "result: expected list[int], found tuple"),
-    (dict[str, list[int]], {"a": [1, "x"]}, "result['a'][1]: expected int, found str 'x'"),
+    (str, Size.SMALL, "charge returned tests.codec.shop.Size where its annotation says str"),
+    (str, "\ud800", "charge returned what cannot be stored: text in it is not valid Unicode"),
+    (int, 1.0, "charge returned float 1.0 where its annotation says int"),
+    (int, "1", "charge returned str '1' where its annotation says int"),
+    (bool, 1, "charge returned int 1 where its annotation says bool"),
+    (Color, 1, "returned int 1 where"),
+    (Decimal, 1.5, "returned float 1.5 where its annotation says Decimal"),
+    (list[int], (1,), "returned tuple where its annotation says list[int]"),
+    (dict[str, list[int]], {"a": [1, "x"]}, "returned str 'x' at result['a'][1], where its annotation says int"),
     (Item, Sub(sku="a"), "Sub is a subclass of Item"),
     (Item | None, Sub(sku="a"), "Sub is a subclass of Item"),
     (Item | Pair, Sub(sku="a"), "Sub is a subclass of Item: add it to the union"),
@@ -122,9 +122,9 @@ VALUES: list[tuple[Any, Any, str]] = [
     (tuple[int, int], (1,), "found a tuple of 1"),
     (datetime, datetime(2024, 1, 1, tzinfo=Zone()), "expected a time zone that can be stored"),
     (Any, Plain(), "where no annotation says what it is"),
-    (Any, [Item(sku="a")], "result[0]: found tests.codec.shop.Item"),
+    (Any, [Item(sku="a")], "cannot be stored: result[0]: found tests.codec.shop.Item"),
     (Never, None, "no value at all"),
-    (Point, Point("x", 1.0), "result.x: expected float"),  # type: ignore[arg-type]
+    (Point, Point("x", 1.0), "at result.x, where its annotation says float"),  # type: ignore[arg-type]
 ]
 
 
@@ -144,7 +144,7 @@ def test_the_message_names_the_way_to_the_value() -> None:
     order.items[0].count = "two"  # type: ignore[assignment]
 
     with pytest.raises(
-        Unserialisable, match=r"charge returns: result\.items\[0\]\.count: expected int, found str 'two'"
+        Unserialisable, match=r"charge returned str 'two' at result\.items\[0\]\.count, where its annotation says int"
     ):
         codec_for(Order, where="charge returns").encode(order)
 

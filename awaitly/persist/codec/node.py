@@ -21,13 +21,19 @@ class Misfit(Exception):
     Attributes:
         reason: what was expected and what was found.
         hint: what to do instead, when there is more to say than the reason.
+        expected: what the annotation says, and
+        found: what was there instead, when the reason is that they differ.
         path: the way to it, innermost first.
     """
 
-    def __init__(self, reason: str, hint: str | None = None) -> None:
+    def __init__(
+        self, reason: str, hint: str | None = None, *, expected: str | None = None, found: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.expected = expected
+        self.found = found
         self.path: list[str] = []
 
     def at(self, segment: str) -> "Misfit":
@@ -37,12 +43,17 @@ class Misfit(Exception):
 
     def located(self, root: str) -> str:
         """Return the reason behind the way to it, as in `result.items[3].price: expected ...`."""
-        return f"{root}{''.join(reversed(self.path))}: {self.reason}"
+        return f"{self.place(root)}: {self.reason}"
+
+    def place(self, root: str) -> str:
+        """Return the way to it, as in `result.items[3].price`."""
+        return root + "".join(reversed(self.path))
 
 
 def wrong(expected: str, found: object, hint: str | None = None) -> Misfit:
     """Return the misfit of finding something else than what was expected."""
-    return Misfit(f"expected {expected}, found {describe(found)}", hint)
+    shown = describe(found)
+    return Misfit(f"expected {expected}, found {shown}", hint, expected=expected, found=shown)
 
 
 def describe(value: object) -> str:

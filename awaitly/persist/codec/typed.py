@@ -102,7 +102,11 @@ class Codec(Generic[T]):
             raise corrupt(error, self.where) from cause_of(error)
 
     def _refusal(self, error: Exception) -> Unserialisable:
-        return refusal(error, self.where, self.code)
+        owner, _, verb = self.where.rpartition(" ")
+        if verb != "returns":
+            return refusal(error, self.where, self.code)
+        message, hint = _returned(error)
+        return Unserialisable(f"{owner} returned {message}", hint=hint, code=self.code)
 
 
 def codec_for(annotation: Any, *, where: str, namespace: Mapping[str, Any] | None = None) -> Codec[Any]:
@@ -131,6 +135,15 @@ def refusal(error: Exception, where: str, code: UnserialisableCode, root: str = 
     """Return the error that says why a value could not be stored."""
     message, hint = _explained(error, root)
     return Unserialisable(f"{where}: {message}", hint=hint, code=code)
+
+
+def _returned(error: Exception) -> tuple[str, str | None]:
+    """Return what was returned that could not be stored, as in `str 'two' where its annotation says int`."""
+    if not isinstance(error, Misfit) or error.expected is None:
+        message, hint = _explained(error, "result")
+        return f"what cannot be stored: {message.removeprefix('result: ')}", hint
+    place = f" at {error.place('result')}," if error.path else ""
+    return f"{error.found}{place} where its annotation says {error.expected}", error.hint
 
 
 def _explained(error: Exception, root: str) -> tuple[str, str | None]:
