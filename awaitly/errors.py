@@ -250,7 +250,8 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
 
     def __str__(self) -> str:
         raised = f"{self.type_name}: {self.message}" if self.message else self.type_name
-        return f"{self.step} raised {raised} [{self.code}]" if self.step else f"{raised} [{self.code}]"
+        code = f"{self.code}: {self.cause_code}" if self.cause_code else self.code
+        return f"{self.step} raised {raised} [{code}]" if self.step else f"{raised} [{code}]"
 
 
 def _type_name(cls: type) -> str:

@@ -1,6 +1,5 @@
 """How a run ended, printed: the value as JSON, a failure with its fields, and the exit status of each."""
 
-import shlex
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,20 +9,16 @@ from awaitly.cli.conducting import Ended
 from awaitly.cli.consoles import print_json, stderr
 from awaitly.cli.failing import FAILED, failed, say
 from awaitly.cli.interrupts import Interrupted
+from awaitly.cli.ways import Ways
 from awaitly.errors import AwaitlyError, Failure, RunCancelled, UnexpectedError
 from awaitly.model.state import Status
 from awaitly.result import Err, Ok
 
 
-def command(*words: str) -> str:
-    """Return a command as it is typed into a shell."""
-    return shlex.join(["awaitly", *words])
-
-
 def finished(
     execute: Callable[[Coroutine[Any, Any, Ended]], Ended],
     work: Coroutine[Any, Any, Ended],
-    again: Callable[[str], str],
+    ways: Ways,
     as_json: bool,
 ) -> int:
     """Execute, print how it ended and return the exit status."""
@@ -35,16 +30,16 @@ def finished(
     except AwaitlyError as error:
         status = failed(error)
         for note in getattr(error, "__notes__", ()):
-            stderr().print(f"the run has not ended; continue with: {note}")
+            stderr().print(note)
         return status
-    return printed(ended, again(ended.id), as_json)
+    return printed(ended, ways, as_json)
 
 
-def printed(ended: Ended, again: str, as_json: bool) -> int:
+def printed(ended: Ended, ways: Ways, as_json: bool) -> int:
     """Print the end of a run and return the exit status."""
     match ended.result:
         case None:
-            stderr().print(f"{ended.id} is suspended; continue with: {again}")
+            stderr().print(f"{ended.id} is suspended; continue with: {ways.again(ended.id)}")
             return ended.status
         case Ok(value):
             print_json(_document(ended, Status.SUCCEEDED, "result", value) if as_json else value)
@@ -56,7 +51,9 @@ def printed(ended: Ended, again: str, as_json: bool) -> int:
             else:
                 _print_failure(error)
                 if ended.durable:
-                    stderr().print(f"look at it with: {command('runs', 'show', ended.id)}")
+                    stderr().print(f"look at it with: {ways.show(ended.id)}")
+                if ended.durable and type(error) is UnexpectedError:
+                    stderr().print(f"if it was an outage, continue from before it with: {ways.retry(ended.id)}")
             return FAILED
 
 
@@ -90,9 +87,9 @@ def _fields(error: BaseException) -> dict[str, Any]:
 def _print_failure(error: Any) -> None:
     if not isinstance(error, BaseException):
         say(f"the workflow returned Err({error!r})", code="run-failed", word="failed")
-    elif isinstance(error, UnexpectedError) and isinstance(cause := error.__cause__, AwaitlyError):
+    elif isinstance(error, UnexpectedError) and error.cause_code:
         where = f"{error.step}: " if error.step else ""
-        say(f"{where}{cause.message}", code=cause.code, hint=cause.hint, word="failed")
+        say(f"{where}{error.message}", code=error.cause_code, hint=error.hint, word="failed")
     elif isinstance(error, AwaitlyError):
         plain = type(error) is UnexpectedError  # its text says what was raised, and where
         text = str(error).removesuffix(f" [{error.code}]") if plain else error.message

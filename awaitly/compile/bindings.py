@@ -252,7 +252,7 @@ class _Binder:
     def _arguments(self, exclude: frozenset[str]) -> InputCodec:
         signature, hints = self.typed.signature, self.typed.hints
         try:
-            return ArgumentsCodec(signature, hints, exclude=exclude, where=self.owner)
+            return ArgumentsCodec(signature, hints, exclude=exclude, where=self.owner, called=self.fn.__qualname__)
         except UnstorableType as error:
             for name, parameter in signature.parameters.items():
                 alone = signature.replace(parameters=[parameter])

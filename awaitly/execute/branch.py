@@ -92,7 +92,9 @@ class Branch:
         else:
             identity = keyed(binding.name, binding.key(args, kwargs))
         call = run.make(identity, binding, args, kwargs)
-        return run.attempted(call, self) if attempt else run.performed(call, self)
+        answer: Answer = run.attempted(call, self) if attempt else run.performed(call, self)
+        answer.__qualname__ = binding.name  # type: ignore[attr-defined]  # named when it is never awaited
+        return answer
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
         """Make the call of a child run."""

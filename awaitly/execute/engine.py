@@ -542,8 +542,14 @@ def _same_run(run_id: str, there: RunStarted, asked: RunStarted) -> None:
         )
     if there.parent != asked.parent:
         raise RunIdConflict(
-            f"the id {run_id!r} belongs to a run whose parent is {there.parent}, not {asked.parent}",
-            hint="give the child a key of its own",
+            f"the id {run_id!r} belongs to "
+            + (f"a child of run {there.parent!r}" if there.parent else "a run without a parent")
+            + (f", not of {asked.parent!r}" if asked.parent else ", not to a run that is started by itself"),
+            hint=(
+                "give the child a key of its own"
+                if asked.parent
+                else f"read its result: (await rt.handle({run_id!r})).result()"
+            ),
         )
     if there.arguments_digest != asked.arguments_digest:
         raise RunConflict(

@@ -37,7 +37,9 @@ class PlainHost:
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Call the function with the step's policies."""
-        return self._attempted(step, args, kwargs) if attempt else self._call(step, args, kwargs)
+        answer: Answer = self._attempted(step, args, kwargs) if attempt else self._call(step, args, kwargs)
+        answer.__qualname__ = step.name  # type: ignore[attr-defined]  # named when it is never awaited
+        return answer
 
     async def _call(self, step: Any, args: Any, kwargs: Any) -> Any:
         value = await invoke(_Alone(step), args, kwargs, self.clock)

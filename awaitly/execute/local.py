@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import ContextVar
+from inspect import signature
 from types import FrameType
 from typing import Any
 
@@ -40,7 +41,9 @@ class LocalHost(PlainHost):
             call = self._perform(binding, args, kwargs, f"{self._run}/{self._calls}")
         else:
             call = self._named(binding, args, kwargs, keyed(binding.name, binding.key(args, kwargs)))
-        return _attempted(call) if attempt else call
+        answer: Answer = _attempted(call) if attempt else call
+        answer.__qualname__ = binding.name  # type: ignore[attr-defined]  # named when it is never awaited
+        return answer
 
     async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
         token = self._host.set(_LocalStep(self, binding, identity))
@@ -51,7 +54,9 @@ class LocalHost(PlainHost):
                 value = await binding.fn(*args, **kwargs)
         except binding.errors:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a step raises undeclared is unexpected
+        except Exception as error:  # whatever a step raises undeclared is unexpected
+            if isinstance(error, TypeError) and not _fit(binding, args, kwargs):
+                raise  # the caller's mistake, which the function never saw
             unexpected = UnexpectedError.of(error, step=binding.name)
             raise unexpected from unexpected.__cause__
         finally:
@@ -92,6 +97,15 @@ class _LocalStep(PlainHost):
         )  # fmt: skip
 
 
+def _fit(binding: StepBinding, args: Any, kwargs: Any) -> bool:
+    """Whether the arguments fit the signature of a step's function."""
+    try:
+        signature(binding.fn).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
 async def _attempted(call: Any) -> Ok[Any] | Err[Any]:
     try:
         return Ok(await call)
@@ -111,9 +125,9 @@ async def run_locally(
 ) -> Outcome:
     """Execute a workflow that stores nothing and return its outcome."""
     body = LocalHost(clock, start, host, program, run)
+    called: Any = program.fn(*args, **kwargs)  # raises what a plain call does if they do not fit
     token = host.set(body)
     try:
-        called: Any = program.fn(*args, **kwargs)
         value = await (called if deadline is None else within(called, deadline, clock))
     except Expired:
         return raised(program, asyncio.CancelledError(), Ending.DEADLINE, "", ())[0]

@@ -27,7 +27,8 @@ async def resolved_start(run: "Run", call: Call) -> bool:
     outcome, payload = failed(
         call.binding,
         AmbiguousEffect(
-            f"step {call.binding.name} began before run {run.id} was interrupted, and nobody knows whether it happened"
+            f"step {call.binding.name} began before run {run.id} was interrupted, and nobody knows whether it happened",
+            hint=f"register a function with @{call.binding.fn.__name__}.verify that finds out",
         ),
     )
     fact = StepFinished(

@@ -160,7 +160,9 @@ def test_an_original_that_cannot_say_its_text_is_described_all_the_same() -> Non
 def test_an_unexpected_error_of_awaitly_keeps_its_code_and_hint_and_says_them_once() -> None:
     error = UnexpectedError.of(StepTimeout("charge took too long", hint="raise timeout="), step="charge")
 
-    assert str(error) == "charge raised awaitly.errors.StepTimeout: charge took too long [unexpected-error]"
+    assert str(error) == (
+        "charge raised awaitly.errors.StepTimeout: charge took too long [unexpected-error: step-timeout]"
+    )
     assert (error.message, error.cause_code, error.hint) == ("charge took too long", "step-timeout", "raise timeout=")
 
 

@@ -155,6 +155,18 @@ def test_a_child_whose_id_belongs_to_a_run_of_nobody_is_a_conflict(scene: Scene)
     scene.play(story())
 
 
+def test_starting_what_is_a_child_of_another_run_is_refused_and_says_how_to_read_it(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.run(parent.options(id="run"), "a")
+            with pytest.raises(RunIdConflict, match="belongs to a child of run 'run'") as caught:
+                await rt.run(child.options(id="run/child#0"), "a")
+            assert caught.value.hint == "read its result: (await rt.handle('run/child#0')).result()"
+            assert await (await rt.handle("run/child#0")).result() == Ok("a")
+
+    scene.play(story())
+
+
 def test_a_run_that_is_not_there_is_said_so(scene: Scene) -> None:
     async def story() -> None:
         async with scene.runtime() as rt:

@@ -1,18 +1,75 @@
 """What callers do wrong, and what they are told."""
 
 import asyncio
+import gc
 import warnings
+from typing import Any
 
 import pytest
 
-from awaitly import workflow
-from awaitly.errors import UsageError
-from tests.execute.scene import write
+from awaitly import Err, UnexpectedError, step, workflow
+from awaitly.errors import NotSupported, UsageError
+from tests.execute.scene import Scene, write
+
+
+@step
+async def added(x: int, y: int) -> int:
+    return x + y
+
+
+@step
+async def same(x: int) -> int:
+    return x
+
+
+@step
+async def listed(x: Any) -> list[int]:
+    return [1, x]
 
 
 @workflow
 async def one(name: str) -> str:
     return await write(name)
+
+
+@workflow(key="one:{name}")
+async def named(name: str) -> str:
+    return await write(name)
+
+
+@workflow(durable=False)
+async def passing(name: str) -> str:
+    return await write(name)
+
+
+@workflow
+async def too_few() -> int:
+    return await added(1)  # type: ignore[call-arg]
+
+
+@workflow(durable=False)
+async def too_few_in_passing() -> int:
+    return await added(1)  # type: ignore[call-arg]
+
+
+@workflow
+async def wrong_type() -> int:
+    return await same("seven")  # type: ignore[arg-type]
+
+
+@workflow
+async def wrong_item() -> list[int]:
+    return await listed("two")
+
+
+@workflow
+async def forgetful() -> None:
+    write("a")  # type: ignore[unused-coroutine]
+
+
+@workflow(durable=False)
+async def forgetful_in_passing() -> None:
+    write("a")  # type: ignore[unused-coroutine]
 
 
 def test_run_sync_is_refused_where_a_loop_runs() -> None:
@@ -24,3 +81,96 @@ def test_run_sync_is_refused_where_a_loop_runs() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         asyncio.run(story())
+
+
+@pytest.mark.parametrize("flow", [one, passing], ids=lambda flow: flow.name)
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "missing 1 required positional argument: 'name'"),
+        (("a", "b"), "takes 1 positional argument but 2 were given"),
+    ],
+)
+def test_wrong_arguments_of_a_workflow_are_the_type_error_of_a_plain_call(
+    scene: Scene, flow: Any, args: Any, message: str
+) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            with pytest.raises(TypeError) as caught:
+                await rt.run(flow, *args)
+            assert str(caught.value) == f"{flow.name}() {message}"
+            assert not await rt.runs()
+
+    scene.play(story())
+
+
+def test_a_workflow_with_a_key_names_the_argument_that_is_missing(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            with pytest.raises(TypeError, match=r"^named\(\) missing 1 required argument: 'name'$"):
+                await rt.start(named)
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("flow", [too_few, too_few_in_passing], ids=lambda flow: flow.name)
+def test_wrong_arguments_of_a_step_are_the_type_error_of_a_plain_call(scene: Scene, flow: Any) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            result = await rt.run(flow)
+        assert isinstance(result, Err)
+        assert isinstance(result.error, UnexpectedError)
+        assert (result.error.type_name, result.error.step) == ("TypeError", None)
+        assert result.error.message == "added() missing 1 required positional argument: 'y'"
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        (wrong_type, "step same returned str 'seven' where its annotation says int"),
+        (wrong_item, "step listed returned str 'two' at result[1], where its annotation says int"),
+    ],
+)
+def test_a_step_that_returns_something_else_is_told_what_and_where(scene: Scene, flow: Any, message: str) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            result = await rt.run(flow)
+        assert isinstance(result, Err)
+        assert result.error.message == message
+        assert result.error.cause_code == "unserialisable-result"
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("flow", [forgetful, forgetful_in_passing], ids=lambda flow: flow.name)
+def test_a_call_that_is_never_awaited_is_reported_under_the_step_s_name(scene: Scene, flow: Any) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.run(flow)
+        gc.collect()
+
+    with pytest.warns(RuntimeWarning, match="coroutine 'write' was never awaited"):
+        scene.play(story())
+
+
+def test_a_call_outside_of_a_workflow_that_is_never_awaited_is_reported_likewise() -> None:
+    with pytest.warns(RuntimeWarning, match="coroutine 'same' was never awaited"):
+        [same(1)].clear()
+
+
+def test_a_transaction_is_refused_where_the_step_is_declared() -> None:
+    with pytest.raises(NotSupported, match=r'effect="transaction" of .*paid.* is not built yet') as caught:
+
+        @step(effect="transaction")
+        async def paid() -> None: ...
+
+    assert caught.value.code == "not-supported"
+
+
+def test_asking_about_an_unknown_outcome_is_refused_where_the_step_is_declared() -> None:
+    with pytest.raises(NotSupported, match=r'on_ambiguous="ask" of .*paid.* is not built yet'):
+
+        @step(effect="once", on_ambiguous="ask")
+        async def paid() -> None: ...

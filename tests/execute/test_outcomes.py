@@ -251,7 +251,9 @@ def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> None:
             result = await rt.run(precious.options(id="run"), 1)
         scene.release("o")
         assert isinstance(result, Err)
-        assert "ambiguous-effect" in str(result.error)
+        assert isinstance(result.error, UnexpectedError)
+        assert result.error.cause_code == "ambiguous-effect"
+        assert result.error.hint == "register a function with @once.verify that finds out"
         assert scene.log.count("o") == 1
         assert scene.facts("run")[1] == "StepStarted once#0"
 

@@ -26,6 +26,7 @@ class ArgumentsCodec:
         annotations: of its parameters, resolved; what is missing may be anything.
         exclude: parameters that are neither stored nor compared.
         where: the function, which messages begin with.
+        called: its name in what is said of arguments that do not fit the signature, as Python itself says it.
         namespace: what names in quotes mean, as in an alias that contains itself.
 
     Raises:
@@ -39,6 +40,7 @@ class ArgumentsCodec:
         *,
         exclude: frozenset[str] = frozenset(),
         where: str = "the function",
+        called: str = "the function",
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
         self.where = where
@@ -51,9 +53,8 @@ class ArgumentsCodec:
         }
         self._deep = any(node.deep for node in self._exact.values())
         every = list(signature.parameters.values())
-        self._trees = _composed(every, self._exact, inline=False)
-        self._keys = _composed(every, self._canonical, inline=True)
-        self._bound = _composed(every, {}, inline=False)
+        self._keys = _composed(called, every, self._canonical, inline=True)
+        self._bound = _composed(called, every, {}, inline=False)
 
     def fingerprint(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return a short text that is the same for the same arguments, in every process.
@@ -172,7 +173,7 @@ def _node(compiler: Compiler, meaning: Any, name: str, where: str, namespace: Ma
 
 
 def _composed(
-    parameters: list[Parameter], nodes: Mapping[str, Node], *, inline: bool
+    called: str, parameters: list[Parameter], nodes: Mapping[str, Node], *, inline: bool
 ) -> Callable[..., dict[str, Tree]]:
     """Return a function with these parameters that returns the trees of its arguments, or else the arguments.
 
@@ -201,6 +202,7 @@ def _composed(
     text = f"lambda {_parameter_list(parameters, written)}: {{{', '.join(entries)}}}"
     # The names of the parameters of a function that exists, and our own: nothing else is in the text.
     made: Callable[..., dict[str, Tree]] = eval(text, names)
+    made.__qualname__ = called  # which Python names when the arguments do not fit
     return made
 
 
