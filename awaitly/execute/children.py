@@ -29,7 +29,9 @@ def child_binding(run: "Run", workflow: Any, options: Any, identity: str, wanted
     asked: list[bool] = []  # to end, maybe before it was started
 
     async def execute(*args: Any, **kwargs: Any) -> Any:
-        child = await services.start_child(workflow, options, args, kwargs, parent=run.id, identity=identity)
+        child = await services.start_child(
+            workflow, options, args, kwargs, parent=run.id, identity=identity, retried=run.recorded.retried
+        )
         begun.append(child)
         if asked:
             stop()

@@ -33,6 +33,8 @@ from awaitly.execute.clock import pause
 from awaitly.execute.journal import Committer, Log
 from awaitly.execute.leases import Lease
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.resting import Resting
+from awaitly.execute.retrying import retry_child
 from awaitly.execute.run import Run
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
@@ -122,6 +124,8 @@ class Engine:
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._unfit: dict[str, tuple[str, AwaitlyError]] = {}  # by run: a graph that it does not fit, and why
         self._reported: set[str] = set()
+        self._resting = Resting(clock)
+        self._seen: str | None = None  # the last run of the page that recovering looked at
         self._unreleased: dict[str, int] = {}  # fences of runs that could not be given back yet
         self._uncertain: set[str] = set()  # runs of which it is not known whether they were created
         self._closed = False
@@ -187,15 +191,18 @@ class Engine:
         return run_id
 
     async def start_child(
-        self, workflow: Any, options: Any, args: Any, kwargs: Any, *, parent: str, identity: str
+        self, workflow: Any, options: Any, args: Any, kwargs: Any, *, parent: str, identity: str, retried: float | None
     ) -> "Child":
-        """Start a child run."""
+        """Start a child run; one that had failed before its parent was ``retried`` is retried with it."""
         program = self.services.program(workflow)
         asked = Beginning(
             id=options.id, deadline=options.deadline, flags=options.flags, metadata=options.metadata,
             parent=parent, identity=identity,
         )  # fmt: skip
-        return Child(self, program, await self.start(program, args, kwargs, asked))
+        child = Child(self, program, await self.start(program, args, kwargs, asked))
+        if retried is not None:
+            await retry_child(self, program, child.id, retried)
+        return child
 
     def _chosen_id(self, program: Program, args: Any, kwargs: Any, asked: Beginning) -> str:
         if asked.id is not None:
@@ -322,7 +329,7 @@ class Engine:
         except Exception as error:
             if isinstance(error, AwaitlyError) and not isinstance(error, StoreError):
                 self._unfit[run_id] = graph, error
-            await self._release(run_id, claim.fence)
+            await self.release(run_id, claim.fence)
             raise
         return True
 
@@ -344,15 +351,18 @@ class Engine:
         del self.active[run_id]
         error = RunStopped("cancelled") if active.task.cancelled() else active.task.exception()
         if error is None:
+            self._resting.discard(run_id)
             return
         if isinstance(error, (Mismatch, ChangedArguments, CorruptCheckpoint)):
             self._unfit[run_id] = active.program.graph.fingerprint, error
         if not isinstance(error, (LeaseLost, RunStopped)):
             _log.error("run %s stopped: %s", run_id, error)
         if not isinstance(error, LeaseLost):
-            self._aside(self._release(run_id, active.run.log.fence))
+            self._resting.add(run_id)
+            self._aside(self.release(run_id, active.run.log.fence))
 
-    async def _release(self, run_id: str, fence: int) -> None:
+    async def release(self, run_id: str, fence: int) -> None:
+        """Give a run back, now or as soon as the store is there again."""
         try:
             await self.store.release(run_id, fence)
         except AwaitlyError:  # the store is away
@@ -428,11 +438,13 @@ class Engine:
     # Taking over.
 
     async def recover(self) -> None:
-        """Take over the unfinished runs of known workflows that nobody alive owns."""
+        """Take over the unfinished runs of known workflows that nobody alive owns, one page of them after another."""
         if not self.recovers:
             return
-        for record in await self.store.claimable(list(self.programs), limit=RECOVER):
-            if record.id not in self.active and not self._closed:
+        page = await self.store.claimable(list(self.programs), limit=RECOVER, after=self._seen)
+        self._seen = page[-1].id if len(page) == RECOVER else None
+        for record in page:
+            if record.id not in self.active and record.id not in self._resting and not self._closed:
                 await self._recover(record)
 
     async def _recover(self, record: RunRecord) -> None:

@@ -1,18 +1,18 @@
-"""What can be done with a run's past: retry it, fork it, check it against new code, follow it as it grows."""
+"""What can be done with a run's past: fork it, check it against new code, follow it as it grows."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from awaitly.errors import AwaitlyError, LeaseLost, RunRefused
+from awaitly.errors import AwaitlyError, RunRefused
 from awaitly.execute.clock import pause
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
+from awaitly.execute.retrying import allowed_time
 from awaitly.model.facts import (
     CancelRequested,
     DeadlinePassed,
-    Ending,
     Fact,
     RunFinished,
     RunRetried,
@@ -45,68 +45,6 @@ class Verdict:
     reason: str = ""
 
 
-async def retry(engine: Engine, program: Program, run_id: str) -> None:
-    """Continue a failed run from before the outcome that ended it.
-
-    The failed outcome that left the workflow is removed with everything delivered after it; failures that the body
-    caught before stay. The deadline starts again.
-
-    Raises:
-        RunRefused: If the run has not failed, or a stored effect would be repeated; the run is untouched.
-    """
-    await engine.wholly(_retried(engine, program, run_id))
-
-
-async def _retried(engine: Engine, program: Program, run_id: str) -> None:
-    facts = await engine.store.read(run_id)
-    cut = _cut(run_id, program, facts)
-    claim = await engine.store.claim(run_id, engine.lease.owner.id, ended=True)
-    if claim is None:
-        raise RunRefused(f"run {run_id!r} is being continued by somebody else", hint="wait for its result")
-    if await engine.store.read(run_id) != facts:
-        await engine.store.release(run_id, claim.fence)
-        raise RunRefused(f"run {run_id!r} was continued by somebody else meanwhile", hint="look at it again")
-    if not await engine.store.truncate(run_id, claim.fence, cut):
-        raise LeaseLost(f"run {run_id!r} has been taken over by another process")
-    started = facts[0]
-    assert isinstance(started, RunStarted)
-    now = engine.clock.time()
-    allowed = _allowed(started)
-    retried = RunRetried(at=now, deadline=None if allowed is None else now + allowed)
-    log = Log(engine.services.committer, run_id, engine.lease.owner.id, claim.fence, cut)
-    log.append(retried)
-    await log.barrier()
-    engine.execute(program, log, started, [*facts[1:cut], retried])
-
-
-def _allowed(started: RunStarted) -> float | None:
-    """Return how much time a run was given at its start."""
-    return None if started.deadline is None else started.deadline - started.at
-
-
-def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
-    """Return the number of the first fact to remove."""
-    end = facts[-1] if facts else None
-    if not isinstance(end, RunFinished) or end.ending is Ending.VALUE:
-        state = "has succeeded" if isinstance(end, RunFinished) else "has not ended"
-        raise RunRefused(f"run {run_id!r} {state}: there is nothing to retry", hint="fork it to run parts of it again")
-    cut = len(facts) - 1 if end.blame is None else end.blame
-    if end.ending in (Ending.CANCELLED, Ending.DEADLINE):
-        cut = next(at for at, fact in enumerate(facts) if isinstance(fact, (CancelRequested, DeadlinePassed)))
-    for fact in facts[cut:]:
-        if isinstance(fact, StepFinished) and fact.ending is Ending.VALUE and _guarded(program, fact.step):
-            raise RunRefused(
-                f"retrying run {run_id!r} would repeat {fact.call}, an effect that is stored after the failure",
-                hint=f"fork it: awaitly runs fork {run_id} --at STEP, or start it again under another id",
-            )
-    return cut
-
-
-def _guarded(program: Program, step: str) -> bool:
-    binding = program.steps.get(step)
-    return binding is None or binding.effect.guarded
-
-
 async def plan_fork(
     engine: Engine, program: Program, run_id: str, *, at: str | None = None, arguments: Arguments | None = None
 ) -> ForkPlan:
@@ -126,7 +64,7 @@ async def plan_fork(
             cut = index
             break
     now = engine.clock.time()
-    allowed = _allowed(started)
+    allowed = allowed_time(started)
     started = replace(
         started, at=now, deadline=None if allowed is None else now + allowed, forked_from=run_id, parent=None,
         fingerprint=program.graph.fingerprint,

@@ -70,7 +70,9 @@ class Lease:
         try:
             lapsed = not self.valid
             begun = self._clock.monotonic()
-            await self._leases.renew(self.owner.id)
+            if not await self._leases.renew(self.owner.id):  # forgotten: taken for dead, or the store was replaced
+                await self._leases.register(self.owner, self.ttl)
+                lapsed = True
             if lapsed:
                 # While it had lapsed others could claim. From the renewal on they cannot, so one look is enough.
                 fences = dict(self.fences())

@@ -10,10 +10,11 @@ from awaitly.model.facts import Delivered, Fact, RunRetried, StepCancelled, Step
 class Recorded:
     """The facts of a run after its start, as they were when it was claimed."""
 
-    __slots__ = ("_arguments", "_brought_about", "_finished", "_started", "facts")
+    __slots__ = ("_arguments", "_brought_about", "_finished", "_started", "facts", "retried")
 
     def __init__(self, facts: Sequence[Fact]) -> None:
         self.facts = facts
+        self.retried: float | None = None  # when the run was continued after its failure
         self._arguments: dict[str, str] = {}
         self._finished: dict[str, int] = {}
         self._started: dict[str, StepStarted] = {}
@@ -29,7 +30,9 @@ class Recorded:
                 self._started.pop(call, None)
             case StepStarted(call=call):
                 self._started[call] = fact
-            case Delivered() | RunRetried():
+            case RunRetried(at=at):
+                self.retried = at
+            case Delivered():
                 pass
             case _:
                 if isinstance(fact, StepCancelled):

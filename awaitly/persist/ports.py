@@ -55,8 +55,11 @@ class Journal(Protocol):
             CorruptCheckpoint: If a row does not hold a fact.
         """
 
-    async def truncate(self, run: str, fence: int, first: int) -> bool:
-        """Remove the facts from ``first`` on and make an ended run ``RUNNING``; False if the fence is stale."""
+    async def truncate(self, run: str, fence: int, first: int, fact: Fact) -> bool:
+        """Put one fact in the place of those from ``first`` on, and make an ended run ``RUNNING``, in one commit.
+
+        False if the fence is stale: nothing was written.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +86,11 @@ class Leases(Protocol):
     async def register(self, owner: Owner, ttl: float) -> None:
         """Make an owner known, with a lease of ``ttl`` seconds."""
 
-    async def renew(self, owner: str) -> None:
-        """Prolong an owner's lease by its ttl from now, also when it has lapsed."""
+    async def renew(self, owner: str) -> bool:
+        """Prolong an owner's lease by its ttl from now, also when it has lapsed; False if the owner is not known."""
 
     async def retire(self, owner: str) -> None:
-        """Forget an owner; its runs become ``PENDING`` and claimable at once."""
+        """Forget an owner and release its runs: they are claimable at once."""
 
     async def claim(self, run: str, owner: str, *, ended: bool = False) -> Claim | None:
         """Take a run that nobody alive owns, with the next fence; None if somebody does or it has ended.
@@ -96,13 +99,19 @@ class Leases(Protocol):
         """
 
     async def release(self, run: str, fence: int) -> None:
-        """Give a run back as ``PENDING``; does nothing if the fence is stale."""
+        """Give a run back as ``PENDING``; does nothing if the fence is stale.
+
+        The claim is no longer counted: only those count whose owner died.
+        """
 
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Return the runs that somebody else has claimed since, given the fences as the owner knows them."""
 
-    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
-        """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
+    async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
+        """Return unfinished runs of these workflows that nobody alive owns, oldest first.
+
+        ``after`` is the id of the last one of the page before; none follow one that is not there any more.
+        """
 
 
 class Inbox(Protocol):
@@ -130,7 +139,10 @@ class Catalog(Protocol):
         """Return how many runs there are by workflow and status."""
 
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
-        """Remove runs that ended before a time (seconds since the epoch), with their facts; returns how many."""
+        """Remove runs that ended before a time (seconds since the epoch), with their facts; returns how many.
+
+        A run that was claimed to be retried stays, unless its owner has died since.
+        """
 
 
 class Store(Journal, Leases, Inbox, Catalog, Protocol):
@@ -145,7 +157,7 @@ class Store(Journal, Leases, Inbox, Catalog, Protocol):
         """Whether what it stores outlives the process."""
 
     async def open(self) -> None:
-        """Connect and bring the schema up to date.
+        """Connect and bring the schema up to date. Several may open one store; each of them closes it.
 
         Raises:
             StoreError: ``not-a-store``, ``store-newer``, ``store-read-only``, ``weak-durability`` or
@@ -153,4 +165,4 @@ class Store(Journal, Leases, Inbox, Catalog, Protocol):
         """
 
     async def close(self) -> None:
-        """Finish what is under way and disconnect."""
+        """Finish what is under way and disconnect, once all who opened it have closed it."""

@@ -260,19 +260,22 @@ class JournalConformance:
 
     @on_store
     async def test_a_run_can_be_cut_and_continued(self, store: Store, clock: Clock) -> None:
-        """Cutting an ended run needs its fence, and makes it run again from that place."""
+        """Cutting an ended run needs its fence; one fact takes the place of what is cut, and it runs again."""
         await store.append([creation("r", stepped(1), stepped(2)), ending("r", 3)])
         await store.request_cancel("r", "too late")
         claim = await store.claim("r", "bob", ended=True)
         assert claim is not None
         assert claim.record.status is Status.SUCCEEDED
-        assert await store.truncate("r", 1, 2) is False
-        assert await store.truncate("r", claim.fence, 2) is True
+        retried = RunRetried(at=300.5, deadline=None)
+        assert await store.truncate("r", 1, 2, retried) is False
+        assert list(await store.read("r")) == [started(), stepped(1), stepped(2), finished()]
+        assert await store.truncate("r", claim.fence, 2, retried) is True
         record = await store.find("r")
         assert record is not None
         assert (record.status, record.owner, record.cancel_requested) == (Status.RUNNING, "bob", None)
-        assert list(await store.append([more("r", 2, stepped(5), fence=2)])) == [Appended.STORED]
-        assert list(await store.read("r")) == [started(), stepped(1), stepped(5)]
+        assert (record.claims, record.updated) == (0, 300.5)
+        assert list(await store.append([more("r", 3, stepped(5), fence=2)])) == [Appended.STORED]
+        assert list(await store.read("r")) == [started(), stepped(1), retried, stepped(5)]
 
     @on_store
     async def test_what_was_stored_is_there_after_closing(self, store: Store, clock: Clock) -> None:
@@ -280,6 +283,16 @@ class JournalConformance:
         await store.append([creation("r", stepped(1))])
         await store.close()
         await store.open()
+        assert list(await store.read("r")) == [started(), stepped(1)]
+
+    @on_store
+    async def test_a_store_is_open_until_all_who_opened_it_have_closed_it(self, store: Store, clock: Clock) -> None:
+        """Two runtimes may share one store object, whoever ends first."""
+        await store.close()
+        await asyncio.gather(store.open(), store.open(), store.open())
+        await store.close()
+        await store.append([creation("r", stepped(1))])
+        await store.close()
         assert list(await store.read("r")) == [started(), stepped(1)]
 
 
@@ -321,6 +334,16 @@ class LeaseConformance:
         await store.renew("alice")
         assert await store.claim("r", "bob") is None
         assert list(await store.lost({"r": 1})) == []
+
+    @on_store
+    async def test_an_owner_that_was_forgotten_learns_it_when_it_renews(self, store: Store, clock: Clock) -> None:
+        """A renewal of nothing is none: the owner has to register again."""
+        await store.register(ALICE, TTL)
+        assert await store.renew("alice") is True
+        await store.retire("alice")
+        assert await store.renew("alice") is False
+        await store.register(ALICE, TTL)
+        assert await store.renew("alice") is True
 
     @on_store
     async def test_runs_of_an_unknown_owner_are_free(self, store: Store, clock: Clock) -> None:
@@ -400,12 +423,11 @@ class LeaseConformance:
 
     @on_store
     async def test_claims_are_counted_from_the_last_fact(self, store: Store, clock: Clock) -> None:
-        """A run that is claimed again and again without a new fact shows it; a fact starts the count anew."""
+        """A run whose owners die again and again without a new fact shows it; a fact starts the count anew."""
 
         async def claimed() -> tuple[int, int]:
-            claim = await store.claim("r", "ghost")
+            claim = await store.claim("r", "ghost")  # is not registered, as if it had died at once
             assert claim is not None
-            await store.release("r", claim.fence)
             return claim.record.claims, claim.fence
 
         await store.append([creation("r", owner=None)])
@@ -415,6 +437,30 @@ class LeaseConformance:
         assert record is not None
         assert record.claims == 0
         assert await claimed() == (1, 5)
+
+    @on_store
+    async def test_a_claim_that_is_given_back_is_not_counted(self, store: Store, clock: Clock) -> None:
+        """Neither when the run is released nor when its owner retires: only those count whose owner died."""
+        await store.append([creation("r", owner=None)])
+        await store.claim("r", "ghost")
+        for _ in range(10):
+            await store.register(ALICE, TTL)
+            claim = await store.claim("r", "alice")
+            assert claim is not None
+            assert claim.record.claims == 2
+            await store.release("r", claim.fence)
+            claim = await store.claim("r", "alice")
+            assert claim is not None
+            assert claim.record.claims == 2
+            await store.retire("alice")
+        record = await store.find("r")
+        assert record is not None
+        assert record.claims == 1
+        await store.append([creation("new")])
+        await store.release("new", 1)
+        new = await store.find("new")
+        assert new is not None
+        assert new.claims == 0
 
     @on_store
     async def test_claimable_runs_are_of_the_workflows_asked_for_and_oldest_first(
@@ -427,6 +473,18 @@ class LeaseConformance:
         assert [record.id for record in await store.claimable(["x"], 10)] == ["a", "c", "d"]
         assert [record.id for record in await store.claimable(["y", "x"], 3)] == ["a", "b", "c"]
         assert list(await store.claimable([], 3)) == []
+
+    @on_store
+    async def test_claimable_runs_come_in_pages(self, store: Store, clock: Clock) -> None:
+        """``after`` is the last one of the page before; also when somebody has it by now."""
+        await store.register(ALICE, TTL)
+        await store.append([creation(run, owner=None) for run in "abcd"])
+        assert [record.id for record in await store.claimable(["checkout"], 2, after="b")] == ["c", "d"]
+        await store.claim("b", "alice")
+        assert [record.id for record in await store.claimable(["checkout"], 2, after="a")] == ["c", "d"]
+        assert [record.id for record in await store.claimable(["checkout"], 2, after="b")] == ["c", "d"]
+        assert list(await store.claimable(["checkout"], 2, after="d")) == []
+        assert list(await store.claimable(["checkout"], 2, after="nobody")) == []
 
 
 class CatalogConformance:
@@ -482,6 +540,17 @@ class CatalogConformance:
         assert [record.id for record in await store.list()] == ["d", "c"]
         assert list(await store.read("a")) == []
         assert list(await store.append([creation("a")])) == [Appended.STORED]
+
+    @on_store
+    async def test_an_old_run_that_is_being_retried_is_not_removed(self, store: Store, clock: Clock) -> None:
+        """Unless whoever claimed it has died before it was cut."""
+        await store.register(ALICE, TTL)
+        await store.append([creation("r"), ending("r", 1)])
+        await store.claim("r", "alice", ended=True)
+        assert await store.purge(ended_before=400.0) == 0
+        clock.now += TTL
+        assert await store.purge(ended_before=400.0) == 1
+        assert await store.find("r") is None
 
     @on_store
     async def test_a_cancellation_is_asked_for_once(self, store: Store, clock: Clock) -> None:

@@ -218,18 +218,18 @@ class CrashingStore:
         self.reads += 1
         return await self._ask(self.inner.read(run, after=after))
 
-    async def truncate(self, run: str, fence: int, first: int) -> bool:
+    async def truncate(self, run: str, fence: int, first: int, fact: Fact) -> bool:
         """Truncate, between two boundaries."""
-        return await self._change("truncate", self.inner.truncate(run, fence, first))
+        return await self._change("truncate", self.inner.truncate(run, fence, first, fact))
 
     async def register(self, owner: Owner, ttl: float) -> None:
         """Register an owner, and remember that it was of this life."""
         self.owners.append(owner.id)
         await self._ask(self.inner.register(owner, ttl))
 
-    async def renew(self, owner: str) -> None:
+    async def renew(self, owner: str) -> bool:
         """Renew a lease."""
-        await self._ask(self.inner.renew(owner))
+        return await self._ask(self.inner.renew(owner))
 
     async def retire(self, owner: str) -> None:
         """Retire an owner."""
@@ -247,9 +247,9 @@ class CrashingStore:
         """Ask what was lost."""
         return await self._ask(self.inner.lost(fences))
 
-    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+    async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Ask what can be claimed."""
-        return await self._ask(self.inner.claimable(workflows, limit))
+        return await self._ask(self.inner.claimable(workflows, limit, after=after))
 
     async def request_cancel(self, run: str, reason: str) -> bool:
         """Request a cancellation, between two boundaries."""

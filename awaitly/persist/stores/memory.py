@@ -64,14 +64,14 @@ class MemoryStore:
         stored = self._runs.get(run)
         return [fact for _, fact in stored.facts[after + 1 :]] if stored else []
 
-    async def truncate(self, run: str, fence: int, first: int) -> bool:
-        """Remove the facts from ``first`` on and make an ended run ``RUNNING``; False if the fence is stale."""
+    async def truncate(self, run: str, fence: int, first: int, fact: Fact) -> bool:
+        """Put one fact in the place of those from ``first`` on, and make an ended run ``RUNNING``."""
         stored = self._fenced(run, fence)
         if stored is None:
             return False
 
-        del stored.facts[first:]
-        stored.claims, stored.claimed_length = 0, len(stored.facts)
+        stored.claims, stored.claimed_length = 0, first
+        stored.facts[first:] = [(fence, fact)]
         if stored.status.ended:
             stored.status, stored.cancel_requested = Status.RUNNING, None
         return True
@@ -81,13 +81,15 @@ class MemoryStore:
         self._leases[owner.id] = _Lease(owner, ttl)
         self._lapses.forget(owner.id)
 
-    async def renew(self, owner: str) -> None:
-        """Prolong an owner's lease from now."""
-        if lease := self._leases.get(owner):
+    async def renew(self, owner: str) -> bool:
+        """Prolong an owner's lease from now; False if the owner is not known."""
+        lease = self._leases.get(owner)
+        if lease is not None:
             lease.beats += 1
+        return lease is not None
 
     async def retire(self, owner: str) -> None:
-        """Forget an owner; its runs become ``PENDING``."""
+        """Forget an owner and release its runs."""
         self._leases.pop(owner, None)
         self._lapses.forget(owner)
         for stored in self._runs.values():
@@ -117,11 +119,16 @@ class MemoryStore:
         """Return the runs that somebody else has claimed since."""
         return [run for run, fence in fences.items() if self._fenced(run, fence) is None]
 
-    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+    async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
+        oldest = iter(self._runs.items())
+        if after is not None:
+            for run, _ in oldest:
+                if run == after:
+                    break
         waiting = (
             _record(run, stored)
-            for run, stored in self._runs.items()
+            for run, stored in oldest
             if stored.workflow in workflows and not stored.status.ended and not self._alive(stored.owner)
         )
         return tuple(islice(waiting, limit))
@@ -172,7 +179,11 @@ class MemoryStore:
 
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
         """Remove runs that ended before a time, with their facts."""
-        old = (run for run, stored in self._runs.items() if stored.status.ended and _updated(stored) < ended_before)
+        old = (
+            run
+            for run, stored in self._runs.items()
+            if stored.status.ended and _updated(stored) < ended_before and not self._alive(stored.owner)
+        )
         doomed = tuple(islice(old, limit))
         for run in doomed:
             del self._runs[run]
@@ -220,6 +231,7 @@ def _fits(stored: _Run, append: Append) -> bool:
 
 def _give_back(stored: _Run) -> None:
     stored.owner = None
+    stored.claims = max(stored.claims - 1, 0)
     if not stored.status.ended:
         stored.status = Status.PENDING
 

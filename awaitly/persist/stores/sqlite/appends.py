@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from awaitly.model.facts import RunStarted
+from awaitly.model.facts import Fact, RunStarted
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended
 from awaitly.persist.rows import encoded
@@ -33,6 +33,14 @@ _ENDED_RUNS = """
 UPDATE runs INDEXED BY runs_by_id SET status = new.column3, ended = new.column4, owner = NULL
 FROM ({values}) AS new WHERE runs.id = new.column1 AND runs.fence = new.column2
 """
+_REOPEN = """
+UPDATE runs SET
+    status = iif(ended IS NULL, status, 'running'),
+    cancel_requested = iif(ended IS NULL, cancel_requested, NULL),
+    ended = NULL, claims = 0, claimed_seq = ? - 1
+WHERE id = ? AND fence = ?
+"""
+_CUT = "DELETE FROM facts WHERE run = (SELECT n FROM runs WHERE id = ?) AND seq >= ?"
 _RUN = "SELECT n, fence FROM runs WHERE id = ?"
 _FACT = "SELECT fence, at, kind, call, detail, payload FROM facts WHERE run = ? AND seq = ?"
 _OTHERS = "SELECT 1 FROM facts WHERE run = ? AND seq BETWEEN ? AND ? AND fence <> ? LIMIT 1"
@@ -88,6 +96,17 @@ def store(connection: Connection, batch: Sequence[Append], planned: Sequence[Sta
         with transaction(connection):
             return [_stored(connection, append) for append in batch]
     return [Appended.STORED] * len(batch)
+
+
+def truncate(connection: Connection, run: str, fence: int, first: int, fact: Fact) -> bool:
+    """Put one fact in the place of those from ``first`` on, and open an ended run again."""
+    planned = statements([Append(run=run, fence=fence, first=first, facts=(fact,))])
+    with transaction(connection):
+        if not connection.execute(_REOPEN, (first, run, fence)).rowcount:
+            return False
+        connection.execute(_CUT, (run, first))
+        _write(connection, planned)
+        return True
 
 
 def _write(connection: Connection, planned: Iterable[Statement]) -> None:

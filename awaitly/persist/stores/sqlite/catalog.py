@@ -1,6 +1,5 @@
-"""Reading facts and records; the requests for cancellation; removing old runs."""
+"""Reading facts and records; the requests for cancellation."""
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.rows import Row, decoded, missing, unreadable
-from awaitly.persist.stores.sqlite.connections import Connection, transaction
+from awaitly.persist.stores.sqlite.connections import Connection
 
 _FACTS = """
 SELECT facts.seq, facts.at, facts.kind, facts.call, facts.detail, facts.payload
@@ -39,16 +38,6 @@ UPDATE runs SET cancel_requested = coalesce(cancel_requested, ?) WHERE id = ? AN
 """
 _CANCELS = "SELECT id, cancel_requested FROM runs WHERE owner = ? AND cancel_requested IS NOT NULL"
 _COUNT = "SELECT workflow, status, count(*) FROM runs GROUP BY workflow, status"
-_OLD = "SELECT n FROM runs WHERE ended < ? AND owner IS NULL ORDER BY n LIMIT ?"
-_OF_OLD = "WHERE {column} IN (SELECT value FROM json_each(?))"
-_REOPEN = """
-UPDATE runs SET
-    status = iif(ended IS NULL, status, 'running'),
-    cancel_requested = iif(ended IS NULL, cancel_requested, NULL),
-    ended = NULL, claims = 0, claimed_seq = ? - 1
-WHERE id = ? AND fence = ?
-"""
-_CUT = "DELETE FROM facts WHERE run = (SELECT n FROM runs WHERE id = ?) AND seq >= ?"
 
 
 def record(row: Sequence[object]) -> RunRecord:
@@ -80,15 +69,6 @@ def _rows(connection: Connection, run: str, after: int) -> list[Any]:
         raise
 
 
-def truncate(connection: Connection, run: str, fence: int, first: int) -> bool:
-    """Remove the facts from ``first`` on and open an ended run again."""
-    with transaction(connection):
-        if not connection.execute(_REOPEN, (first, run, fence)).rowcount:
-            return False
-        connection.execute(_CUT, (run, first))
-        return True
-
-
 def request_cancel(connection: Connection, run: str, reason: str) -> bool:
     """Store a request, the first one counting."""
     return connection.execute(_CANCEL, (reason, run)).rowcount > 0
@@ -117,11 +97,3 @@ def count(connection: Connection) -> Mapping[tuple[str, Status], int]:
     """Return how many runs there are by workflow and status."""
     rows = connection.execute(_COUNT).fetchall()
     return {(workflow, Status(status)): number for workflow, status, number in rows}
-
-
-def purge(connection: Connection, ended_before: float, limit: int) -> int:
-    """Remove runs that ended before a time, with their facts."""
-    with transaction(connection):
-        old = json.dumps([n for (n,) in connection.execute(_OLD, (ended_before, limit)).fetchall()])
-        connection.execute(f"DELETE FROM facts {_OF_OLD.format(column='run')}", (old,))
-        return connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount

@@ -1,4 +1,4 @@
-"""Who owns which run."""
+"""Who owns which run, and removing old ones that nobody owns."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,9 @@ ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl, beats = beats + 1
 """
 _RENEW = "UPDATE owners SET beats = beats + 1 WHERE id = ?"
 _DROP = "DELETE FROM owners WHERE id = ?"
-_GIVE_BACK = "UPDATE runs SET owner = NULL, status = iif(ended IS NULL, 'pending', status)"
+_GIVE_BACK = """
+UPDATE runs SET owner = NULL, status = iif(ended IS NULL, 'pending', status), claims = max(claims - 1, 0)
+"""
 _CLAIM = """
 UPDATE runs SET
     fence = fence + 1, owner = ?, status = ?, claims = ?,
@@ -25,13 +27,16 @@ WHERE id = ?
 """
 _HELD = "SELECT runs.id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
 _BUSY_OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
+_FREE = "(owner IS NULL OR owner IN (SELECT value FROM json_each(:dead)))"
+_OLD = f"SELECT n FROM runs WHERE ended < :before AND {_FREE} ORDER BY n LIMIT :limit"
+_OF_OLD = "WHERE {column} IN (SELECT value FROM json_each(?))"
 _OF_WORKFLOWS = "ended IS NULL AND workflow IN (SELECT value FROM json_each(:workflows))"
 _WAITING = f"""
 WHERE n IN (
     SELECT n FROM runs WHERE owner IS NULL AND {_OF_WORKFLOWS}
     UNION ALL
     SELECT n FROM runs WHERE owner IN (SELECT value FROM json_each(:dead)) AND {_OF_WORKFLOWS}
-) ORDER BY n LIMIT :limit
+) AND (:after IS NULL OR n > (SELECT n FROM runs WHERE id = :after)) ORDER BY n LIMIT :limit
 """
 
 
@@ -44,9 +49,9 @@ def register(connection: Connection, owner: Owner, ttl: float) -> None:
         connection.execute(_REGISTER, (owner.id, owner.host, owner.pid, owner.started, ttl))
 
 
-def renew(connection: Connection, owner: str) -> None:
-    """Count a beat."""
-    connection.execute(_RENEW, (owner,))
+def renew(connection: Connection, owner: str) -> bool:
+    """Count a beat, if the owner is known."""
+    return connection.execute(_RENEW, (owner,)).rowcount > 0
 
 
 def retire(connection: Connection, owner: str) -> None:
@@ -81,14 +86,31 @@ def lost(connection: Connection, fences: Mapping[str, int]) -> Sequence[str]:
     return [run for run in fences if run not in held]
 
 
-def claimable(connection: Connection, lapses: Lapses, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+def claimable(
+    connection: Connection, lapses: Lapses, workflows: Sequence[str], limit: int, after: str | None
+) -> Sequence[RunRecord]:
     """Return unfinished runs that nobody alive owns, oldest first."""
+    wanted = {
+        "workflows": json.dumps(list(workflows)), "dead": _dead(connection, lapses), "limit": limit, "after": after
+    }  # fmt: skip
+    return [record(row) for row in connection.execute(RECORD + _WAITING, wanted).fetchall()]
+
+
+def purge(connection: Connection, lapses: Lapses, ended_before: float, limit: int) -> int:
+    """Remove runs that ended before a time and that nobody alive owns, with their facts."""
+    with transaction(connection):
+        wanted = {"dead": _dead(connection, lapses), "before": ended_before, "limit": limit}
+        old = json.dumps([n for (n,) in connection.execute(_OLD, wanted).fetchall()])
+        connection.execute(f"DELETE FROM facts {_OF_OLD.format(column='run')}", (old,))
+        return connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount
+
+
+def _dead(connection: Connection, lapses: Lapses) -> str:
+    """Return the owners of runs that are not alive, as JSON."""
     # In this order, as owners are known before they have runs: one that comes in between is not taken for dead.
     busy = {owner for (owner,) in connection.execute(_BUSY_OWNERS).fetchall()}
     alive = {owner.id for owner, beats, ttl in _owners(connection) if _lives(lapses, owner, beats, ttl)}
-    dead = json.dumps(sorted(busy - alive))
-    wanted = {"workflows": json.dumps(list(workflows)), "dead": dead, "limit": limit}
-    return [record(row) for row in connection.execute(RECORD + _WAITING, wanted).fetchall()]
+    return json.dumps(sorted(busy - alive))
 
 
 def _owners(connection: Connection, where: str = "", values: Sequence[str] = ()) -> list[tuple[Owner, int, float]]:

@@ -58,6 +58,7 @@ class SqliteStore:
         self._lapses = Lapses(monotonic)
         self._writer: Lane | None = None
         self._reader: Lane | None = None
+        self._opens = 0
 
     @property
     def name(self) -> str:
@@ -71,28 +72,22 @@ class SqliteStore:
             StoreError: ``not-a-store``, ``store-newer``, ``store-read-only``, ``weak-durability``, ``store-full``,
                 ``store-corrupt`` or ``store-unavailable``. A file of another program is left as it was.
         """
-        if self._writer is not None:
-            return
-        self._refuse_unusable_path()
-
-        writer = self._lane("writer")
-        await writer.start(self._prepare)
-        reader = self._lane("reader")
-        try:
-            await reader.start(_only_read)
-        except BaseException:
-            await writer.stop(_nothing)
-            raise
-        self._writer, self._reader = writer, reader
+        if self._writer is None:
+            writer, reader = await self._lanes()
+            if self._writer is None:
+                self._writer, self._reader = writer, reader
+            else:  # somebody else opened it meanwhile
+                await _stop(writer, reader, _nothing)
+        self._opens += 1
 
     async def close(self) -> None:
-        """Finish what is under way, move everything into the file itself, and disconnect."""
-        writer, self._writer = self._writer, None
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.stop(_nothing)
-        if writer is not None:
-            await writer.stop(_empty_wal)
+        """Finish what is under way, move everything into the file itself, and disconnect: the last who opened it."""
+        self._opens = max(self._opens - 1, 0)
+        writer, reader = self._writer, self._reader
+        if self._opens or writer is None or reader is None:
+            return
+        self._writer = self._reader = None
+        await _stop(writer, reader, _empty_wal)
 
     async def append(self, batch: Sequence[Append]) -> Sequence[Appended]:
         """Store the appends of many runs in one commit, each wholly or not at all."""
@@ -107,20 +102,20 @@ class SqliteStore:
         """
         return await self._read(lambda connection: catalog.read(connection, run, after))
 
-    async def truncate(self, run: str, fence: int, first: int) -> bool:
-        """Remove the facts from ``first`` on and make an ended run ``RUNNING``; False if the fence is stale."""
-        return await self._write(lambda connection: catalog.truncate(connection, run, fence, first))
+    async def truncate(self, run: str, fence: int, first: int, fact: Fact) -> bool:
+        """Put one fact in the place of those from ``first`` on, and make an ended run ``RUNNING``."""
+        return await self._write(lambda connection: appends.truncate(connection, run, fence, first, fact))
 
     async def register(self, owner: Owner, ttl: float) -> None:
         """Make an owner known, with a lease of ``ttl`` seconds."""
         await self._write(lambda connection: leases.register(connection, owner, ttl))
 
-    async def renew(self, owner: str) -> None:
-        """Prolong an owner's lease from now."""
-        await self._write(lambda connection: leases.renew(connection, owner))
+    async def renew(self, owner: str) -> bool:
+        """Prolong an owner's lease from now; False if the owner is not known."""
+        return await self._write(lambda connection: leases.renew(connection, owner))
 
     async def retire(self, owner: str) -> None:
-        """Forget an owner; its runs become ``PENDING``."""
+        """Forget an owner and release its runs."""
         await self._write(lambda connection: leases.retire(connection, owner))
 
     async def claim(self, run: str, owner: str, *, ended: bool = False) -> Claim | None:
@@ -135,9 +130,9 @@ class SqliteStore:
         """Return the runs that somebody else has claimed since."""
         return await self._read(lambda connection: leases.lost(connection, fences))
 
-    async def claimable(self, workflows: Sequence[str], limit: int) -> Sequence[RunRecord]:
+    async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
-        return await self._read(lambda connection: leases.claimable(connection, self._lapses, workflows, limit))
+        return await self._read(lambda connection: leases.claimable(connection, self._lapses, workflows, limit, after))
 
     async def request_cancel(self, run: str, reason: str) -> bool:
         """Store a request for cancellation, the first one counting; False if the run has ended or is unknown."""
@@ -163,7 +158,7 @@ class SqliteStore:
 
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
         """Remove runs that ended before a time, with their facts."""
-        return await self._write(lambda connection: catalog.purge(connection, ended_before, limit))
+        return await self._write(lambda connection: leases.purge(connection, self._lapses, ended_before, limit))
 
     async def _write(self, job: Callable[[Connection], T]) -> T:
         return await self._opened(self._writer).do(job)
@@ -177,6 +172,17 @@ class SqliteStore:
                 f"{self.name} is not open", hint="await store.open() before using it", code="store-unavailable"
             )
         return lane
+
+    async def _lanes(self) -> tuple[Lane, Lane]:
+        self._refuse_unusable_path()
+        writer, reader = self._lane("writer"), self._lane("reader")
+        await writer.start(self._prepare)
+        try:
+            await reader.start(_only_read)
+        except BaseException:
+            await writer.stop(_nothing)
+            raise
+        return writer, reader
 
     def _lane(self, task: str) -> Lane:
         return Lane(f"awaitly-sqlite-{task}", self._connected, self._translated, self._patience)
@@ -231,6 +237,11 @@ class SqliteStore:
             )
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         schema.migrate(connection, self.name)
+
+
+async def _stop(writer: Lane, reader: Lane, last: Callable[[Connection], None]) -> None:
+    await reader.stop(_nothing)
+    await writer.stop(last)
 
 
 def _only_read(connection: Connection) -> None:

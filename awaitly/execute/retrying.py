@@ -1,0 +1,120 @@
+"""Continuing a failed run from before its failure, and with it the children that made it fail."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from awaitly.errors import LeaseLost, RunRefused
+from awaitly.execute.journal import Log
+from awaitly.model.effects import Effect
+from awaitly.model.facts import (
+    CancelRequested,
+    DeadlinePassed,
+    Ending,
+    Fact,
+    RunFinished,
+    RunRetried,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+)
+from awaitly.model.program import Program
+
+if TYPE_CHECKING:
+    from awaitly.execute.engine import Engine
+
+
+async def retry(engine: "Engine", program: Program, run_id: str) -> None:
+    """Continue a failed run from before the outcome that ended it.
+
+    The failed outcome that left the workflow is removed with everything delivered after it; failures that the body
+    caught before stay. The deadline starts again.
+
+    Raises:
+        RunRefused: If the run has not failed, or an effect would be repeated; the run is untouched.
+    """
+    await engine.wholly(_retried(engine, program, run_id))
+
+
+async def retry_child(engine: "Engine", program: Program, run_id: str, since: float) -> None:
+    """Retry a child that had failed before its parent was retried; one that may not be retried stays failed."""
+    facts = await engine.store.read(run_id)
+    end = facts[-1] if facts else None
+    if isinstance(end, RunFinished) and end.ending is not Ending.VALUE and end.at <= since:
+        with suppress(RunRefused):
+            await retry(engine, program, run_id)
+
+
+def allowed_time(started: RunStarted) -> float | None:
+    """Return how much time a run was given at its start."""
+    return None if started.deadline is None else started.deadline - started.at
+
+
+async def _retried(engine: "Engine", program: Program, run_id: str) -> None:
+    facts = await engine.store.read(run_id)
+    cut = _cut(run_id, program, facts)
+    claim = await engine.store.claim(run_id, engine.lease.owner.id, ended=True)
+    if claim is None:
+        raise RunRefused(f"run {run_id!r} is being continued by somebody else", hint="wait for its result")
+    try:
+        await _continued(engine, program, run_id, claim.fence, facts, cut)
+    except Exception:
+        await engine.release(run_id, claim.fence)
+        raise
+
+
+async def _continued(
+    engine: "Engine", program: Program, run_id: str, fence: int, facts: Sequence[Fact], cut: int
+) -> None:
+    if await engine.store.read(run_id) != facts:
+        raise RunRefused(f"run {run_id!r} was continued by somebody else meanwhile", hint="look at it again")
+    started = facts[0]
+    assert isinstance(started, RunStarted)
+    now, allowed = engine.clock.time(), allowed_time(started)
+    fact = RunRetried(at=now, deadline=None if allowed is None else now + allowed)
+    if not await engine.store.truncate(run_id, fence, cut, fact):
+        raise LeaseLost(f"run {run_id!r} has been taken over by another process")
+    log = Log(engine.services.committer, run_id, engine.lease.owner.id, fence, cut + 1)
+    engine.execute(program, log, started, [*facts[1:cut], fact])
+
+
+def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
+    """Return the number of the first fact to remove."""
+    end = facts[-1] if facts else None
+    if not isinstance(end, RunFinished) or end.ending is Ending.VALUE:
+        state = "has succeeded" if isinstance(end, RunFinished) else "has not ended"
+        raise RunRefused(f"run {run_id!r} {state}: there is nothing to retry", hint="fork it to run parts of it again")
+    cut = len(facts) - 1 if end.blame is None else end.blame
+    if end.ending in (Ending.CANCELLED, Ending.DEADLINE):
+        cut = next(at for at, fact in enumerate(facts) if isinstance(fact, (CancelRequested, DeadlinePassed)))
+    began = {fact.call for fact in facts if isinstance(fact, StepStarted)}
+    for fact in facts[cut:]:
+        reason = _repeats(program, began, fact)
+        if reason is not None:
+            raise RunRefused(
+                f"retrying run {run_id!r} would repeat {reason}",
+                hint=f"fork it: awaitly runs fork {run_id} --at STEP, or start it again under another id",
+            )
+    return cut
+
+
+def _repeats(program: Program, began: Collection[str], fact: Fact) -> str | None:
+    """Return what would happen twice if the fact were removed."""
+    match fact:
+        case StepStarted(call=call):
+            return f"{call}, which happens once and began after the failure"
+        case StepFinished(call=call, step=step) if call in began or _once(program, step):
+            return f"{call}, which happens once"
+        case StepFinished(call=call, step=step, ending=Ending.VALUE) if _guarded(program, step):
+            return f"{call}, an effect that is stored after the failure"
+    return None
+
+
+def _guarded(program: Program, step: str) -> bool:
+    binding = program.steps.get(step)
+    return binding is None or binding.effect.guarded
+
+
+def _once(program: Program, step: str) -> bool:
+    binding = program.steps.get(step)
+    return binding is not None and binding.effect is Effect.ONCE
