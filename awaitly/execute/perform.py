@@ -14,6 +14,7 @@ from awaitly.execute.threads import Seat, seats
 from awaitly.model.context import StepContext
 from awaitly.model.effects import Effect
 from awaitly.model.facts import StepCancelled, StepFinished, StepStarted
+from awaitly.model.identity import idempotency_key
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
@@ -178,7 +179,7 @@ class DurableStep(PlainHost):
             run_id=self._run.id,
             step=self._made.binding.name,
             attempt=1,
-            idempotency_key=f"{self._run.id}/{self._made.identity}",
+            idempotency_key=idempotency_key(self._run.id, self._made.identity),
             fence=self._run.log.fence,
             time_left=self._time_left,
         )

@@ -26,6 +26,11 @@ def site_of(identity: str) -> str | None:
     return _OCCURRENCE.sub("", identity.rpartition("/")[2])
 
 
+def idempotency_key(run: str, identity: str) -> str:
+    """Return what no other work has: the run's id, in which ``/`` is written ``%2F``, and the call's identity."""
+    return f"{run.replace('%', '%25').replace('/', '%2F')}/{identity}"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """An identity taken apart: the branches that lead to a call, from the outside in, and the call in the last one.

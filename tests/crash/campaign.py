@@ -26,6 +26,7 @@ from sqlite3 import connect
 from typing import Any
 
 from awaitly.model.facts import Fact, StepFinished
+from awaitly.model.identity import idempotency_key
 from awaitly.model.state import RunRecord
 from awaitly.persist.urls import store_from_url
 from examples.checkout import PaymentServer
@@ -56,7 +57,7 @@ class Stored:
     def effects(self) -> set[str]:
         """The idempotency keys of the effects whose outcome is stored."""
         return {
-            f"{run}/{fact.call}"
+            idempotency_key(run, fact.call)
             for run, facts in self.facts.items()
             for fact in facts
             if isinstance(fact, StepFinished) and fact.step in EFFECTS

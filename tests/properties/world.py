@@ -9,6 +9,7 @@ from awaitly import current
 from awaitly.declare.host import HOST
 from awaitly.execute.clock import pause
 from awaitly.model.facts import StepFinished
+from awaitly.model.identity import idempotency_key
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore, Life
@@ -67,7 +68,7 @@ class World:
             observed.stored[run] = len(stored.facts)
             for _, fact in stored.facts:
                 if isinstance(fact, StepFinished):
-                    observed.finished.add(f"{run}/{fact.call}")
+                    observed.finished.add(idempotency_key(run, fact.call))
 
     async def act(self, effect: str, tag: int, x: int) -> int:
         """Have an effect, after some turns of the loop and some time."""
