@@ -8,8 +8,9 @@ from rich.text import Text
 
 from awaitly.cli.consoles import stdout
 from awaitly.cli.graphs import diagnosis
+from awaitly.cli.positions import shortened
 from awaitly.cli.stores import existing_runtime
-from awaitly.cli.targets import AnyWorkflow, workflow_of
+from awaitly.cli.targets import AnyWorkflow, workflows_of
 from awaitly.execute.history import Verdict
 from awaitly.model.graph import Severity
 
@@ -22,13 +23,14 @@ _COLOURS = {"fits": "green", "does-not-fit": "bold red", "unknown": "yellow"}
 def check(targets: tuple[str, ...], store: str | None) -> int:
     """Compile workflows, and with --store see whether they can continue their unfinished runs.
 
-    The exit status is 1 if something does not compile or some run does not fit.
+    A module or file without :name stands for all of its workflows. The exit status is 1 if something does not compile
+    or some run does not fit.
     """
-    workflows = [workflow_of(target) for target in targets]
-    sound = [_compiles(target, workflow) for target, workflow in zip(targets, workflows, strict=True)]
+    workflows = {name: workflow for target in targets for name, workflow in workflows_of(target).items()}
+    sound = [_compiles(name, workflow) for name, workflow in workflows.items()]
     if not all(sound):
         return 1
-    return _checked(asyncio.run(_verdicts(store, workflows))) if store is not None else 0
+    return _checked(asyncio.run(_verdicts(store, list(workflows.values())))) if store is not None else 0
 
 
 def _compiles(target: str, workflow: AnyWorkflow) -> bool:
@@ -52,7 +54,7 @@ async def _verdicts(store: str, workflows: Sequence[AnyWorkflow]) -> Sequence[Ve
 def _checked(verdicts: Sequence[Verdict]) -> int:
     console = stdout()
     for verdict in verdicts:
-        reason = f"\n  {verdict.reason}" if verdict.reason else ""
+        reason = f"\n  {shortened(verdict.reason)}" if verdict.reason else ""
         console.print(
             Text.assemble(
                 (f"{verdict.answer:13}", _COLOURS[verdict.answer]), f"{verdict.run}  {verdict.workflow}{reason}"

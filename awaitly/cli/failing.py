@@ -8,6 +8,7 @@ import click
 from rich.text import Text
 
 from awaitly.cli.consoles import stderr
+from awaitly.cli.positions import shortened
 from awaitly.errors import AwaitlyError, CompileError, ConfigurationError, InvalidInput, TargetError
 from awaitly.model.names import nearest
 
@@ -45,7 +46,7 @@ def failed(error: BaseException) -> int:
 
 def say(message: str, *, code: str, hint: str = "", word: str = "error") -> None:
     """Print a message in the form of all errors."""
-    text = Text.assemble((word, "bold red"), (f" [{code}]", "red"), ": ", message.rstrip())
+    text = Text.assemble((word, "bold red"), (f" [{code}]", "red"), ": ", shortened(message.rstrip()))
     if hint:
         text.append("\n  hint: ", "bold")
         text.append(hint)

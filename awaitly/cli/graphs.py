@@ -1,9 +1,12 @@
 """``awaitly graph``: the shape of a workflow."""
 
+from collections.abc import Iterable
+
 import click
 from rich.text import Text
 
 from awaitly.cli.consoles import stderr, stdout
+from awaitly.cli.positions import shortened
 from awaitly.cli.targets import workflow_of
 from awaitly.model.graph import Diagnostic, Graph, Severity
 from awaitly.render.mermaid import graph_mermaid
@@ -28,13 +31,19 @@ def graph(target: str, form: str) -> int:
     else:
         text = graph_mermaid(found) if form == "mermaid" else found.model_dump_json(indent=2) + "\n"
         click.echo(text, nl=False)
-    print_diagnostics(found)
+    print_diagnostics(found.diagnostics)
     return 0
 
 
-def print_diagnostics(graph: Graph) -> None:
+def warn_of(graph: Graph) -> None:
+    """Print what the compiler warns of, if it does not refuse the workflow altogether."""
+    if all(found.severity is Severity.WARNING for found in graph.diagnostics):
+        print_diagnostics(graph.diagnostics)
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Print what the compiler objects to: place, strength, message, code and hint."""
-    for found in graph.diagnostics:
+    for found in diagnostics:
         stderr().print(diagnosis(found))
 
 
@@ -42,7 +51,7 @@ def diagnosis(found: Diagnostic) -> Text:
     """Return a diagnostic as a message."""
     where = f"{found.position}: " if found.position else ""
     return Text.assemble(
-        where,
+        shortened(where),
         (found.severity.value, _COLOURS[found.severity]),
-        f" [{found.code}]: {found.message}\n  hint: {found.hint}",
+        shortened(f" [{found.code}]: {found.message}\n  hint: {found.hint}"),
     )

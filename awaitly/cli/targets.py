@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from awaitly.cli.positions import relative
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import AwaitlyError, TargetError
@@ -36,6 +37,26 @@ def workflow_of(target: str) -> AnyWorkflow:
         raise TargetError(f"{place} has no {name!r}", code="target-not-found", hint=_offer(place, module, name))
     kind = "a step" if isinstance(found, Step) else f"a {type(found).__name__}"
     raise TargetError(f"{target} is {kind}, not a workflow", code="not-a-workflow", hint=_offer(place, module, name))
+
+
+def workflows_of(target: str) -> dict[str, AnyWorkflow]:
+    """Return the workflow that a target names, or all that its module defines if it names none, by their targets.
+
+    Raises:
+        TargetError: If there is none.
+        AwaitlyError: What its decorators object to.
+    """
+    place, name = _split(target)
+    if name:
+        return {target: workflow_of(target)}
+    module = _module(place)
+    found = workflows_in(module)
+    # What a module has from others is theirs, unless it is there to offer it.
+    own = {name: one for name, one in found.items() if one.fn.__module__ == module.__name__} or found
+    if not own:
+        raise TargetError(f"{place} has no workflow", code="target-not-found", hint=_offer(place, module, ""))
+    named = {id(one): f"{place}:{name}" for name, one in reversed(own.items())}
+    return {named[id(one)]: one for one in own.values()}
 
 
 def workflows_in(module: ModuleType) -> dict[str, AnyWorkflow]:
@@ -150,7 +171,7 @@ def _import_failed(place: str, error: BaseException) -> TargetError:
 def _blamed(error: BaseException) -> str:
     """Return the file and line of the innermost frame that is the user's own."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_short(error.filename)}:{error.lineno}"
+        return f"{relative(error.filename)}:{error.lineno}"
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<") and "importlib" not in frame.filename and frame.filename != __file__
@@ -159,13 +180,8 @@ def _blamed(error: BaseException) -> str:
         return "no line known"
     own = [frame for frame in frames if not _foreign(frame.filename)]
     blamed = (own or frames)[-1]
-    return f"{_short(blamed.filename)}:{blamed.lineno}"
+    return f"{relative(blamed.filename)}:{blamed.lineno}"
 
 
 def _foreign(filename: str) -> bool:
     return "site-packages" in filename or filename.startswith((sys.base_prefix, str(Path(__file__).parents[1])))
-
-
-def _short(filename: str) -> str:
-    path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

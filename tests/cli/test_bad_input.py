@@ -24,7 +24,6 @@ def refused(answer: Answer, status: int, code: str, *says: str) -> None:
         ("nowhere.py:checkout", "target-not-found", "there is no file nowhere.py"),
         ("no_such_module:checkout", "target-not-found", "there is no module 'no_such_module'"),
         (f"{FLOWS}:chekout", "target-not-found", "did you mean"),
-        (f"{FLOWS}", "target-not-found", "names no workflow"),
         (f"{FLOWS}:charge", "not-a-workflow", "is a step, not a workflow"),
         (f"{FLOWS}:plain", "not-a-workflow", "is a function, not a workflow"),
     ],
@@ -34,8 +33,15 @@ def test_a_target_that_is_not_there(awaitly: Awaitly, command: str, target: str,
     refused(awaitly(command, target), 2, code, says)
 
 
-def test_a_target_without_its_name_lists_the_workflows_there(awaitly: Awaitly) -> None:
-    refused(awaitly("run", str(FLOWS)), 2, "target-not-found", "pack, checkout, gated")
+@pytest.mark.parametrize("command", ["run", "graph"])
+def test_a_target_without_its_name_lists_the_workflows_there(awaitly: Awaitly, command: str) -> None:
+    refused(awaitly(command, str(FLOWS)), 2, "target-not-found", "names no workflow", "pack, checkout, gated")
+
+
+def test_a_file_without_workflows_has_nothing_to_check(awaitly: Awaitly) -> None:
+    Path("plain_file.py").touch()
+
+    refused(awaitly("check", "plain_file.py"), 2, "target-not-found", "plain_file.py has no workflow")
 
 
 def test_a_misspelt_file_finds_its_neighbour(awaitly: Awaitly) -> None:
