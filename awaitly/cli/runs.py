@@ -18,10 +18,11 @@ from awaitly.cli.pictures import picture
 from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.watching import watch
 from awaitly.model.durations import humanised
-from awaitly.model.facts import Fact, RunFinished, RunStarted
+from awaitly.model.facts import Ending, Fact, RunFinished, RunStarted
 from awaitly.model.state import RunRecord, Status
 from awaitly.render.payloads import brief, failure_of, value_of
 from awaitly.render.rows import fitted
+from awaitly.render.tracebacks import without_own_frames
 
 _COLOURS = {
     Status.SUCCEEDED: "green", Status.FAILED: "bold red", Status.CANCELLED: "yellow",
@@ -119,16 +120,19 @@ def _print_history(history: History) -> None:
     console.print(picture(fitted(history.tree, _LONGEST), time.time(), values=True), soft_wrap=False)
     end = history.facts[-1]
     if isinstance(end, RunFinished) and record.status is not Status.SUCCEEDED:
-        _print_failure(end)
+        _print_failure(record, end)
     if not record.status.ended:
         console.print(f"not ended; continue with: awaitly runs resume {record.id} --target TARGET")
 
 
-def _print_failure(end: RunFinished) -> None:
+def _print_failure(record: RunRecord, end: RunFinished) -> None:
     told = failure_of(end.payload)
     stdout().print(Text(f"{told.step} raised {told}" if told.step and told.unexpected else str(told), "red"))
     if told.traceback:
-        stdout().print(Text(told.traceback.rstrip(), "dim"))
+        stdout().print(Text(without_own_frames(told.traceback), "dim"))
+    if end.ending is Ending.UNEXPECTED:
+        retry = f"awaitly runs retry {record.id} --target TARGET"
+        stdout().print(f"if it was an outage, continue from before it with: {retry}")
 
 
 def _shown(history: History) -> dict[str, Any]:

@@ -51,6 +51,19 @@ def test_a_failed_run_is_shown_with_its_failure(awaitly: Awaitly) -> None:
     assert answer.out.splitlines()[-1] == 'Declined: reason="stolen", attempts=1'
 
 
+def test_the_traceback_of_an_unexpected_error_shows_the_users_own_frames(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "bug"}')
+
+    lines = awaitly("runs", "show", "order:bug").out.splitlines()
+
+    places = [line.split('"')[1] for line in lines if line.lstrip().startswith("File ")]
+    assert places == [str(FLOWS)]
+    assert lines[-2] == "ZeroDivisionError: nobody thought of this"
+    assert (
+        lines[-1] == "if it was an outage, continue from before it with: awaitly runs retry order:bug --target TARGET"
+    )
+
+
 @pytest.mark.usefixtures("sold")
 def test_the_facts_of_a_run_are_shown_in_order(awaitly: Awaitly) -> None:
     kinds = [line.split()[3] for line in awaitly("runs", "show", "order:7", "--facts").out.splitlines()]
