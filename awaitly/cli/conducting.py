@@ -1,5 +1,6 @@
 """Execute one run in this process and show it, until it ends, stops or is interrupted."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
 from awaitly.cli.stores import existing_runtime, runtime_on, shown_store
 from awaitly.cli.targets import AnyWorkflow
+from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
-from awaitly.errors import AwaitlyError
+from awaitly.errors import AwaitlyError, ChangedArguments, Mismatch
 from awaitly.result import Err, Ok
 from awaitly.runtime import Runtime
 
@@ -34,13 +36,15 @@ class Conduct:
     """What is to be executed, on what, and how much of it is shown.
 
     Attributes:
-        again: gives the command that continues a run of this id.
+        ways: the commands that go on from here.
+        continues: the id of the run that may be there already, if it is known.
         existing: whether the store must be there already.
     """
 
     workflows: Sequence[AnyWorkflow]
     begin: Begin
-    again: Callable[[str], str]
+    ways: Ways
+    continues: str | None = None
     store: str | None = None
     quiet: bool = False
     existing: bool = False
@@ -58,24 +62,44 @@ async def conducted(conduct: Conduct) -> Ended:
     # Signals are heeded until the runtime is shut down, which takes as long as the step that is under way.
     with screen.showing(), Interrupts(stopping.say).heeded() as interrupts:
         async with make(conduct.store, [screen.notice], conduct.workflows) as runtime:
-            handle = await interrupts.until(conduct.begin(runtime))
-            stopping.again = conduct.again(handle.id)
-            return await _followed(conduct, runtime, handle, screen, interrupts)
+            began = time.time()
+            handle = await interrupts.until(_begun(conduct, runtime))
+            stopping.again = conduct.ways.again(handle.id)
+            return await _followed(conduct, runtime, handle, screen, interrupts, began)
+
+
+async def _begun(conduct: Conduct, runtime: Runtime) -> RunHandle[Any, Any]:
+    try:
+        return await conduct.begin(runtime)
+    except Mismatch as error:
+        if conduct.continues is not None:
+            error.add_note("\n".join(conduct.ways.unfit(conduct.continues)))
+        raise
 
 
 async def _followed(
-    conduct: Conduct, runtime: Runtime, handle: RunHandle[Any, Any], screen: Screen, interrupts: Interrupts
+    conduct: Conduct,
+    runtime: Runtime,
+    handle: RunHandle[Any, Any],
+    screen: Screen,
+    interrupts: Interrupts,
+    began: float,
 ) -> Ended:
     tells_of(handle.id)
     facts = await runtime.facts(handle.id)
     workflow = getattr(facts[0], "workflow", "?") if facts else "?"
-    screen.follow(handle.id, workflow, shown_store(runtime), facts)
+    # By their time: when the facts are read, the run is under way already.
+    before = sum(fact.at < began for fact in facts)
+    screen.follow(handle.id, workflow, shown_store(runtime), facts[:before], facts[before:])
     try:
         result = await interrupts.until(handle.result())
     except Interrupted as interrupted:
         return Ended(id=handle.id, workflow=workflow, result=None, status=interrupted.status)
+    except (Mismatch, ChangedArguments) as error:  # the same command would fail again
+        error.add_note("\n".join(conduct.ways.unfit(handle.id)))
+        raise
     except AwaitlyError as error:
-        error.add_note(conduct.again(handle.id))
+        error.add_note(f"the run has not ended; continue with: {conduct.ways.again(handle.id)}")
         raise
     return Ended(id=handle.id, workflow=workflow, result=result)
 

@@ -9,10 +9,11 @@ from rich.text import Text
 
 from awaitly.cli.conducting import Conduct, conducted
 from awaitly.cli.consoles import stdout
-from awaitly.cli.ends import command, finished
+from awaitly.cli.ends import finished
 from awaitly.cli.inputs import Arguments, arguments_of, read_input
 from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.targets import AnyWorkflow, workflow_of
+from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import RunIdConflict
 from awaitly.execute.history import ForkPlan
@@ -65,7 +66,7 @@ def _conducted(
         await _named_by(workflows, runtime, run_id)
         return await (runtime.retry(run_id) if action == "retry" else runtime.resume(run_id))
 
-    return _finished(workflows, targets, begin, as_json, quiet, store)
+    return _finished(workflows, targets, begin, as_json, quiet, store, run_id)
 
 
 @click.command()
@@ -134,13 +135,13 @@ def _finished(
     as_json: bool,
     quiet: bool,
     store: str | None,
+    continues: str | None = None,
 ) -> int:
-    def again(id: str) -> str:
-        named = [word for target in targets for word in ("--target", target)]
-        return command("runs", "resume", id, *named, *([] if store is None else ["--store", store]))
-
-    conduct = Conduct(workflows=workflows, begin=begin, again=again, store=store, quiet=quiet, existing=True)
-    return finished(asyncio.run, conducted(conduct), again, as_json)
+    ways = Ways(targets=targets, store=store)
+    conduct = Conduct(
+        workflows=workflows, begin=begin, ways=ways, continues=continues, store=store, quiet=quiet, existing=True
+    )
+    return finished(asyncio.run, conducted(conduct), ways, as_json)
 
 
 def _print_plan(plan: ForkPlan) -> None:

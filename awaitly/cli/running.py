@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from awaitly.cli.conducting import Conduct, Ended, conducted
-from awaitly.cli.ends import command, finished
+from awaitly.cli.ends import finished
+from awaitly.cli.graphs import warn_of
 from awaitly.cli.inputs import Arguments, arguments_of, read_input
 from awaitly.cli.interrupts import Interrupts
 from awaitly.cli.stores import runtime_on, store_option
 from awaitly.cli.targets import AnyWorkflow, workflow_of
+from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import RunIdConflict, RunNotFound
 from awaitly.result import Err, Ok
@@ -74,16 +76,18 @@ def run(
     arguments = arguments_of(found, read_input(given)) if given is not None or run_id is None else None
     workflow = found.options(id=run_id, deadline=deadline)
 
-    def again(id: str) -> str:
-        options = [] if store is None else ["--store", store]
-        return command("run", target, "--id", id, *options)
+    ways = Ways(targets=(target,), store=store, began=True)
+    if not quiet:
+        warn_of(workflow.graph)
 
     if not workflow.declared.durable:
         work = _locally(workflow, arguments or arguments_of(found, {}), store)
     else:
         begin = _Start(workflow=workflow, id=run_id, arguments=arguments)
-        work = conducted(Conduct(workflows=[workflow], begin=begin, again=again, store=store, quiet=quiet))
-    return finished(asyncio.run, work, again, as_json)
+        work = conducted(
+            Conduct(workflows=[workflow], begin=begin, ways=ways, continues=run_id, store=store, quiet=quiet)
+        )
+    return finished(asyncio.run, work, ways, as_json)
 
 
 async def _locally(workflow: AnyWorkflow, given: Arguments, store: str | None) -> Ended:

@@ -48,8 +48,8 @@ class Screen:
             else:
                 self._take(notice)
 
-    def follow(self, run: str, workflow: str, store: str, stored: Sequence[Fact]) -> None:
-        """Say which run is meant, and what its journal held before."""
+    def follow(self, run: str, workflow: str, store: str, stored: Sequence[Fact], since: Sequence[Fact] = ()) -> None:
+        """Say which run is meant, what its journal held before, and what it holds since the command began."""
         with self._lock:
             self._run = run
             done = sum(isinstance(fact, StepFinished) for fact in stored)
@@ -59,6 +59,8 @@ class Screen:
                     already = ", which has ended before: this is its stored result"
                 self._console.print(Text.assemble((run, "bold"), f"  run of {workflow} in {store}{already}"))
             self._progress.load(run, workflow, stored)
+            for fact in since:
+                self._progress.apply(run, workflow, fact)
             for notice in self._early:
                 self._take(notice)
             self._early.clear()

@@ -4,11 +4,11 @@ import asyncio
 
 import click
 
-from awaitly.cli.ends import command
 from awaitly.cli.failing import FAILED, INTERRUPTED
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
 from awaitly.cli.stores import existing_runtime, shown_store, store_option
+from awaitly.cli.ways import command
 from awaitly.model.facts import RunFinished
 from awaitly.model.state import Status
 from awaitly.runtime import Runtime

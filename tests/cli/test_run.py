@@ -68,6 +68,57 @@ def test_a_failure_as_json_has_class_text_and_fields(awaitly: Awaitly) -> None:
     }
 
 
+WARNED = """
+import random
+from awaitly import step, workflow
+
+@step
+async def save(number: float) -> None: ...
+
+@workflow
+async def lucky() -> int:
+    await save(random.random())
+    return 7
+"""
+
+
+def test_what_the_compiler_warns_of_is_shown_once_before_the_run_begins(awaitly: Awaitly) -> None:
+    Path("warned_run.py").write_text(WARNED)
+
+    answer = awaitly("run", "warned_run.py:lucky")
+
+    assert (answer.status, answer.out) == (0, "7\n")
+    lines = answer.err.splitlines()
+    assert lines[0].startswith("warned_run.py:10: warning [")
+    assert lines[1].startswith("  hint: ")
+    assert lines[2].startswith("lucky")
+    assert answer.err.count("warning [") == 1
+
+
+def test_quiet_hides_what_the_compiler_warns_of(awaitly: Awaitly) -> None:
+    Path("warned_quietly.py").write_text(WARNED)
+
+    assert awaitly("run", "warned_quietly.py:lucky", "--quiet").err == ""
+
+
+def test_nothing_of_a_new_run_was_stored_before(awaitly: Awaitly) -> None:
+    first = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
+    again = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
+
+    assert first.err.splitlines()[0] == "order:7  run of checkout in sqlite:///awaitly.db"
+    assert again.err.splitlines()[0].endswith(", which has ended before: this is its stored result")
+
+
+def test_an_unexpected_error_says_how_to_go_on_after_an_outage(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "bug"}', "--store", "s.db")
+
+    retry = f"awaitly runs retry order:bug --target {FLOWS}:checkout --store s.db"
+    assert answer.err.splitlines()[-2:] == [
+        "look at it with: awaitly runs show order:bug --store s.db",
+        f"if it was an outage, continue from before it with: {retry}",
+    ]
+
+
 def test_the_same_id_gives_the_stored_result_without_its_input(awaitly: Awaitly) -> None:
     awaitly("run", f"{FLOWS}:greet", "--id", "g", "--input", '{"name": "Ada"}')
 
