@@ -55,8 +55,8 @@ class Performer:
 
     async def _perform(self, call: Call) -> None:
         run, binding, clock = self._run, call.binding, self._services.clock
-        try:
         seat: Seat | None = None
+        try:
             if binding.blocking:
                 seat = await seats().take()
                 if run.parking:
@@ -66,9 +66,9 @@ class Performer:
             if not checked and not await self._cleared(call):
                 return
             began = clock.time()
-            if self._services.observe is not None:
             if binding.timeout is not None:
                 self._services.host.get().begins()
+            if self._services.observe is not None:
                 run.observe(StepStarted(at=began, call=call.identity, step=binding.name))
             outcome, payload = await attempt(binding, call.args, call.kwargs, clock, seat)
             now = clock.time()
@@ -88,9 +88,9 @@ class Performer:
                 run.stop(RunStopped(f"step {binding.name} was interrupted: {error!r}", hint="the run can be resumed"))
             raise
         finally:
-            call.attempt = call.context = None  # they know the call: without this every call would be a cycle
             if seat is not None:
                 seat.leave()
+            call.attempt = call.context = None  # they know the call: without this every call would be a cycle
             self._left(call)
 
     def _left(self, call: Call) -> None:
@@ -129,8 +129,8 @@ class Performer:
         run.forget(call)
         if call.attempt is not None:
             call.attempt.cancel()
-        run.delivery.withdraw(call)
             call.attempt.add_done_callback(lambda _: self._left(call))  # also if it never ran
+        run.delivery.withdraw(call)
         now = self._services.clock.time()
         run.witness(StepCancelled(at=now, call=call.identity, step=call.binding.name, arguments=call.arguments))
 
