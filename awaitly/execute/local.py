@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import ContextVar
+from dataclasses import dataclass
 from inspect import signature
 from types import FrameType
 from typing import Any
@@ -31,7 +32,7 @@ class LocalHost(PlainHost):
         self._program = program
         self._run = run
         self._calls = 0
-        self._keyed: dict[str, tuple[str, asyncio.Future[Any]]] = {}
+        self._keyed: dict[str, _Shared] = {}
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Execute the function at once; what a key names is done once."""
@@ -68,13 +69,30 @@ class LocalHost(PlainHost):
         known = self._keyed.get(identity)
         if known is None:
             work = asyncio.ensure_future(self._perform(binding, args, kwargs, identity))
-            known = self._keyed[identity] = arguments, work
-        if known[0] != arguments:
+            known = self._keyed[identity] = _Shared(arguments, work)
+        if known.arguments != arguments:
             raise KeyConflict(
                 f"step {binding.name} was called with the key {identity!r} and other arguments than before",
                 hint="one key names one piece of work of a run: let the key vary with the arguments",
             )
-        return await known[1]
+        known.joined += 1
+        try:
+            return await asyncio.shield(known.work)  # it is cancelled when nobody wants it any more
+        finally:
+            known.joined -= 1
+            if not known.joined and not known.work.done():
+                del self._keyed[identity]
+                known.work.cancel()
+                await asyncio.wait([known.work])
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """The work that a key names."""
+
+    arguments: str
+    work: asyncio.Future[Any]
+    joined: int = 0  # those who wait for it
 
 
 class _LocalStep(PlainHost):
@@ -127,6 +145,8 @@ async def run_locally(
     body = LocalHost(clock, start, host, program, run)
     called: Any = program.fn(*args, **kwargs)  # raises what a plain call does if they do not fit
     token = host.set(body)
+    task = asyncio.current_task()
+    cancelling = task.cancelling() if task is not None else 0
     try:
         value = await (called if deadline is None else within(called, deadline, clock))
     except Expired:
@@ -134,6 +154,10 @@ async def run_locally(
     except Exception as error:  # noqa: BLE001 - a run's failure is a value
         outcome, _ = raised(program, error, None, "", _delivered(program, error))
         return outcome
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling() > cancelling:
+            raise
+        return raised(program, error, None, "", ())[0]  # nobody asked for it: the body raised it by itself
     finally:
         host.reset(token)
     return returned(program, value)[0]
