@@ -4,7 +4,7 @@ Every method may raise :class:`~awaitly.errors.StoreError`. None of them touches
 caller's, and none runs user code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -106,6 +106,13 @@ class Leases(Protocol):
 
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Return the runs that somebody else has claimed since, given the fences as the owner knows them."""
+
+    async def living(self, owners: Collection[str]) -> Set[str]:
+        """Return which of these owners are alive, or may be, without changing anything.
+
+        An owner that is not known is not alive. One that may be on another machine is alive until its beats were
+        seen to stay the same for its ttl.
+        """
 
     async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Return unfinished runs of these workflows that nobody alive owns, oldest first.

@@ -463,6 +463,26 @@ class LeaseConformance:
         assert new.claims == 0
 
     @on_store
+    async def test_who_lives_is_told_without_a_claim(self, store: Store, clock: Clock) -> None:
+        """Who is not known, has retired or was silent for a whole lease does not; asking changes nothing."""
+        await store.register(ALICE, TTL)
+        await store.register(BOB, TTL)
+        await store.append([creation("r")])
+        assert await store.living(["alice", "bob", "nobody"]) == {"alice", "bob"}
+        assert await store.living(["alice"]) == {"alice"}
+        assert await store.living([]) == set()
+        await store.retire("bob")
+        clock.now += TTL - 0.1
+        assert await store.living(["alice", "bob"]) == {"alice"}
+        clock.now += 0.1
+        assert await store.living(["alice"]) == set()
+        record = await store.find("r")
+        assert record is not None
+        assert (record.status, record.owner, record.fence, record.claims) == (Status.RUNNING, "alice", 1, 0)
+        await store.renew("alice")
+        assert await store.living(["alice"]) == {"alice"}
+
+    @on_store
     async def test_claimable_runs_are_of_the_workflows_asked_for_and_oldest_first(
         self, store: Store, clock: Clock
     ) -> None:

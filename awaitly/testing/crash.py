@@ -16,7 +16,7 @@ for dies_at in count():
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence, Set
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -246,6 +246,10 @@ class CrashingStore:
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Ask what was lost."""
         return await self._ask(self.inner.lost(fences))
+
+    async def living(self, owners: Collection[str]) -> Set[str]:
+        """Ask who is alive."""
+        return await self._ask(self.inner.living(owners))
 
     async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Ask what can be claimed."""

@@ -1,7 +1,7 @@
 """The store in memory: every guarantee of a store but durability. For tests, and for runs that need not survive."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic as system_monotonic
@@ -118,6 +118,10 @@ class MemoryStore:
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Return the runs that somebody else has claimed since."""
         return [run for run, fence in fences.items() if self._fenced(run, fence) is None]
+
+    async def living(self, owners: Collection[str]) -> Set[str]:
+        """Return which of these owners are alive, or may be."""
+        return {owner for owner in owners if self._alive(owner)}
 
     async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Return unfinished runs of these workflows that nobody alive owns, oldest first."""

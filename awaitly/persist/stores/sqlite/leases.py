@@ -1,7 +1,7 @@
 """Who owns which run, and removing old ones that nobody owns."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.owners import Lapses, provably_dead
@@ -84,6 +84,12 @@ def lost(connection: Connection, fences: Mapping[str, int]) -> Sequence[str]:
     """Return the runs whose fence is another by now."""
     held = {run for (run,) in connection.execute(_HELD, (json.dumps(dict(fences)),)).fetchall()}
     return [run for run in fences if run not in held]
+
+
+def living(connection: Connection, lapses: Lapses, owners: Collection[str]) -> Set[str]:
+    """Return which of these owners are alive, or may be."""
+    known = _owners(connection)
+    return {owner.id for owner, beats, ttl in known if owner.id in owners and _lives(lapses, owner, beats, ttl)}
 
 
 def claimable(

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 from time import monotonic as system_monotonic
 from typing import TypeVar
@@ -129,6 +129,10 @@ class SqliteStore:
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Return the runs that somebody else has claimed since."""
         return await self._read(lambda connection: leases.lost(connection, fences))
+
+    async def living(self, owners: Collection[str]) -> Set[str]:
+        """Return which of these owners are alive, or may be."""
+        return await self._read(lambda connection: leases.living(connection, self._lapses, owners))
 
     async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
