@@ -192,6 +192,17 @@ class Runtime:
         return await self._opened().store.list(workflow=workflow, status=status, limit=limit, before=before)
 
     @at_home
+    async def interrupted(self, records: Sequence[RunRecord]) -> frozenset[str]:
+        """Return the ids of those that count as running, but whose process is gone: nobody executes them.
+
+        Of a process on another machine it is known only after its lease.
+        """
+        running = {record.id: record.owner for record in records if record.status is Status.RUNNING}
+        owners = {owner for owner in running.values() if owner is not None}
+        living = await self._opened().store.living(owners) if owners else frozenset()
+        return frozenset(run for run, owner in running.items() if owner not in living)
+
+    @at_home
     async def record(self, run_id: str) -> RunRecord:
         """Return the record of a run.
 
