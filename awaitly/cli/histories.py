@@ -22,6 +22,7 @@ class History:
     started: RunStarted
     facts: Sequence[Fact]
     tree: Row
+    interrupted: bool = False  # it counts as running, and nobody executes it
 
 
 async def read_history(runtime: Runtime, run_id: str) -> History:
@@ -38,7 +39,8 @@ async def read_history(runtime: Runtime, run_id: str) -> History:
         raise CorruptCheckpoint(f"the journal of run {run_id!r} has no start", hint="restore the store from a backup")
     progress = Progress()
     await read_into(progress, runtime, record, facts)
-    return History(record=record, started=started, facts=facts, tree=progress.tree(run_id))
+    interrupted = bool(await runtime.interrupted([record]))
+    return History(record=record, started=started, facts=facts, tree=progress.tree(run_id), interrupted=interrupted)
 
 
 async def read_into(progress: Progress, runtime: Runtime, record: RunRecord, facts: Sequence[Fact]) -> None:

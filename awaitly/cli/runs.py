@@ -17,6 +17,7 @@ from awaitly.cli.histories import History, read_history
 from awaitly.cli.pictures import picture
 from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.watching import watch
+from awaitly.cli.ways import command
 from awaitly.model.durations import humanised
 from awaitly.model.facts import Ending, Fact, RunFinished, RunStarted
 from awaitly.model.state import RunRecord, Status
@@ -45,44 +46,49 @@ def runs() -> None:
 def list_runs(workflow: str | None, status: str | None, limit: int, as_json: bool, store: str | None) -> int:
     """List runs, newest first."""
     chosen = Status(status) if status else None
-    found = asyncio.run(_list(store, workflow, chosen, limit))
+    found, interrupted = asyncio.run(_list(store, workflow, chosen, limit))
     if as_json:
-        print_json([_document(record) for record in found])
+        print_json([_document(record, record.id in interrupted) for record in found])
     elif found:
-        stdout().print(_listing(found), soft_wrap=False)
+        stdout().print(_listing(found, interrupted), soft_wrap=False)
     else:
         stdout().print("no runs")
     return 0
 
 
-async def _list(store: str | None, workflow: str | None, status: Status | None, limit: int) -> Sequence[RunRecord]:
+async def _list(
+    store: str | None, workflow: str | None, status: Status | None, limit: int
+) -> tuple[Sequence[RunRecord], frozenset[str]]:
     async with existing_runtime(store) as runtime:
-        return await runtime.runs(workflow=workflow, status=status, limit=limit)
+        found = await runtime.runs(workflow=workflow, status=status, limit=limit)
+        return found, await runtime.interrupted(found)
 
 
-def _listing(records: Sequence[RunRecord]) -> Table:
+def _listing(records: Sequence[RunRecord], interrupted: frozenset[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("ID", overflow="fold")
     for name in ("WORKFLOW", "STATUS", "STARTED", "TOOK"):
         table.add_column(name, no_wrap=True)
     for record in records:
-        status = f"{record.status}{', to be cancelled' if _cancelling(record) else ''}"
+        status = _state(record, record.id in interrupted)
         took = humanised(record.updated - record.created) if record.status.ended else ""
-        table.add_row(record.id, record.workflow, Text(status, _COLOURS[record.status]), _moment(record.created), took)
+        table.add_row(record.id, record.workflow, status, _moment(record.created), took)
     return table
 
 
-def _cancelling(record: RunRecord) -> bool:
-    return record.cancel_requested is not None and not record.status.ended
+def _state(record: RunRecord, interrupted: bool) -> Text:
+    status, colour = ("interrupted", "yellow") if interrupted else (record.status.value, _COLOURS[record.status])
+    cancelling = record.cancel_requested is not None and not record.status.ended
+    return Text(f"{status}{', to be cancelled' if cancelling else ''}", colour)
 
 
 def _moment(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _document(record: RunRecord) -> dict[str, Any]:
+def _document(record: RunRecord, interrupted: bool) -> dict[str, Any]:
     times = {name: datetime.fromtimestamp(getattr(record, name)).astimezone() for name in ("created", "updated")}
-    return {**asdict(record), **times}
+    return {**asdict(record), **times, "interrupted": interrupted}
 
 
 @runs.command()
@@ -110,9 +116,7 @@ async def _history(store: str | None, run_id: str) -> History:
 
 def _print_history(history: History) -> None:
     console, record, started = stdout(), history.record, history.started
-    console.print(
-        Text.assemble((record.id, "bold"), f"  {record.workflow}  ", (record.status, _COLOURS[record.status]))
-    )
+    console.print(Text.assemble((record.id, "bold"), f"  {record.workflow}  ", _state(record, history.interrupted)))
     took = f", took {humanised(record.updated - record.created)}" if record.status.ended else ""
     console.print(f"started {_moment(record.created)}{took}")
     for name, value in (value_of(started.arguments) or {}).items():
@@ -121,8 +125,10 @@ def _print_history(history: History) -> None:
     end = history.facts[-1]
     if isinstance(end, RunFinished) and record.status is not Status.SUCCEEDED:
         _print_failure(record, end)
-    if not record.status.ended:
-        console.print(f"not ended; continue with: awaitly runs resume {record.id} --target TARGET")
+    if record.status is Status.RUNNING and not history.interrupted:
+        console.print(f"not ended; watch it with: {command('runs', 'watch', record.id)}")
+    elif not record.status.ended:
+        console.print(f"not ended; continue with: {command('runs', 'resume', record.id)} --target TARGET")
 
 
 def _print_failure(record: RunRecord, end: RunFinished) -> None:
@@ -131,13 +137,13 @@ def _print_failure(record: RunRecord, end: RunFinished) -> None:
     if told.traceback:
         stdout().print(Text(without_own_frames(told.traceback), "dim"))
     if end.ending is Ending.UNEXPECTED:
-        retry = f"awaitly runs retry {record.id} --target TARGET"
+        retry = f"{command('runs', 'retry', record.id)} --target TARGET"
         stdout().print(f"if it was an outage, continue from before it with: {retry}")
 
 
 def _shown(history: History) -> dict[str, Any]:
     return {
-        **_document(history.record),
+        **_document(history.record, history.interrupted),
         "arguments": value_of(history.started.arguments),
         "facts": [_fact_document(fact) for fact in history.facts],
     }
@@ -170,8 +176,8 @@ def cancel(run_id: str, reason: str, store: str | None) -> int:
 
     Whoever executes it sees the request within a second; a run that nobody executes sees it when it is continued.
     """
-    asked, record = asyncio.run(_cancel(store, run_id, reason))
-    if asked and record.owner is not None:
+    asked, record, executed = asyncio.run(_cancel(store, run_id, reason))
+    if asked and executed:
         stdout().print(f"{run_id} will be cancelled")
     elif asked:
         stdout().print(f"{run_id} will be cancelled when it is continued: nobody executes it now")
@@ -180,10 +186,11 @@ def cancel(run_id: str, reason: str, store: str | None) -> int:
     return 0 if asked else 1
 
 
-async def _cancel(store: str | None, run_id: str, reason: str) -> tuple[bool, RunRecord]:
+async def _cancel(store: str | None, run_id: str, reason: str) -> tuple[bool, RunRecord, bool]:
     async with existing_runtime(store) as runtime:
         asked = await runtime.cancel(run_id, reason)
-        return asked, await runtime.record(run_id)
+        record = await runtime.record(run_id)
+        return asked, record, record.owner is not None and not await runtime.interrupted([record])
 
 
 for _command in (watch, resume, retry, fork):

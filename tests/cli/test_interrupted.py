@@ -61,6 +61,28 @@ def test_a_killed_run_is_continued_by_its_id_and_repeats_no_stored_step(
     assert "1 outcome stored before" in answer.err
 
 
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted(
+    process: Start, awaitly: Awaitly, ledger: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    alive = awaitly("runs", "list").out.splitlines()[1].split()
+    watched = awaitly("runs", "show", "g").out.splitlines()[-1]
+    started.kill()
+    started.wait()
+
+    assert alive[:3] == ["g", "gated", "running"]
+    assert watched == "not ended; watch it with: awaitly runs watch g"
+    assert awaitly("runs", "list").out.splitlines()[1].split()[:3] == ["g", "gated", "interrupted"]
+    (listed,) = json.loads(awaitly("runs", "list", "--status", "running", "--json").out)
+    assert (listed["status"], listed["interrupted"]) == ("running", True)
+    shown = awaitly("runs", "show", "g").out.splitlines()
+    assert shown[0] == "g  gated  interrupted"
+    assert shown[-1] == "not ended; continue with: awaitly runs resume g --target TARGET"
+    assert "when it is continued: nobody executes it now" in awaitly("runs", "cancel", "g").out
+    assert awaitly("runs", "list").out.splitlines()[1].split()[2:6] == ["interrupted,", "to", "be", "cancelled"]
+
+
 def test_ctrl_c_lets_the_step_finish_and_says_how_to_continue(
     process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
 ) -> None:
