@@ -29,6 +29,7 @@ from awaitly.errors import (
     StuckRun,
 )
 from awaitly.execute import ending
+from awaitly.execute.claims import Claims
 from awaitly.execute.clock import pause
 from awaitly.execute.journal import Committer, Log
 from awaitly.execute.leases import Lease
@@ -111,6 +112,7 @@ class Engine:
         self.active: dict[str, Active] = {}
         self.programs: dict[str, Program] = {}
         self.lease = Lease(store, owner, ttl, clock, context)
+        self.claims = Claims(store, owner.id)
         self.lease.fences = self._fences
         self.lease.on_lost = self._lost
         self.services = Services(
@@ -126,8 +128,6 @@ class Engine:
         self._reported: set[str] = set()
         self._resting = Resting(clock)
         self._seen: str | None = None  # the last run of the page that recovering looked at
-        self._unreleased: dict[str, int] = {}  # fences of runs that could not be given back yet
-        self._uncertain: set[str] = set()  # runs of which it is not known whether they were created
         self._closed = False
 
     async def open(self) -> None:
@@ -250,7 +250,7 @@ class Engine:
         except RunIdConflict:
             return False
         except AwaitlyError:
-            self._uncertain.add(log.run)  # it may have been stored, and be ours
+            self.claims.doubt(log.run)  # it may have been stored, and be ours
             raise
         finally:
             del self._starting[log.run]
@@ -314,7 +314,8 @@ class Engine:
         known = self._unfit.get(run_id)
         if known is not None and known[0] == graph and not force:
             raise known[1]
-        claim = await self.store.claim(run_id, self.lease.owner.id)
+        watch(asyncio.get_running_loop(), self.services.host)
+        claim = await self.claims.take(run_id)
         if claim is None:
             return False
         try:
@@ -329,7 +330,7 @@ class Engine:
         except Exception as error:
             if isinstance(error, AwaitlyError) and not isinstance(error, StoreError):
                 self._unfit[run_id] = graph, error
-            await self.release(run_id, claim.fence)
+            await self.claims.give_back(run_id, claim.fence)
             raise
         return True
 
@@ -359,14 +360,7 @@ class Engine:
             _log.error("run %s stopped: %s", run_id, error)
         if not isinstance(error, LeaseLost):
             self._resting.add(run_id)
-            self._aside(self.release(run_id, active.run.log.fence))
-
-    async def release(self, run_id: str, fence: int) -> None:
-        """Give a run back, now or as soon as the store is there again."""
-        try:
-            await self.store.release(run_id, fence)
-        except AwaitlyError:  # the store is away
-            self._unreleased[run_id] = fence
+            self._aside(self.claims.give_back(run_id, active.run.log.fence))
 
     def sites(self, program: Program) -> SiteIndex:
         """Return the call sites of a program, the same for all its runs."""
@@ -469,24 +463,13 @@ class Engine:
                 active = self.active.get(run_id)
                 if active is not None:
                     self._request(active, reason)
-            for run_id in list(self._uncertain):
-                await self._look_for(run_id)
-            for run_id, fence in list(self._unreleased.items()):
-                await self.store.release(run_id, fence)
-                del self._unreleased[run_id]
+            await self.claims.settle(self.active)
             await self.recover()
         except AwaitlyError as error:
             _log.warning("the store could not be asked for work: %s", error)
         finally:
             if not self._closed:
                 self._sweep_later()
-
-    async def _look_for(self, run_id: str) -> None:
-        """Give a run back that was created here after all, though the store could not say so."""
-        record = await self.store.find(run_id)
-        self._uncertain.discard(run_id)
-        if record is not None and record.owner == self.lease.owner.id and run_id not in self.active:
-            self._unreleased[run_id] = record.fence
 
     def _aside(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
         task = asyncio.get_running_loop().create_task(work, context=self.services.context)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from awaitly.errors import AwaitlyError, RunRefused
+from awaitly.errors import AwaitlyError, RunRefused, StoreError
 from awaitly.execute.clock import pause
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
@@ -101,7 +101,11 @@ async def _forked(engine: Engine, program: Program, new_id: str, plan: ForkPlan)
     log.append(plan.started)
     for fact in plan.kept:
         log.append(fact)
-    await log.barrier()
+    try:
+        await log.barrier()
+    except StoreError:
+        engine.claims.doubt(new_id)  # it may have been stored, and be ours
+        raise
     engine.execute(program, log, plan.started, plan.kept)
 
 

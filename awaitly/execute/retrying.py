@@ -53,13 +53,13 @@ def allowed_time(started: RunStarted) -> float | None:
 async def _retried(engine: "Engine", program: Program, run_id: str) -> None:
     facts = await engine.store.read(run_id)
     cut = _cut(run_id, program, facts)
-    claim = await engine.store.claim(run_id, engine.lease.owner.id, ended=True)
+    claim = await engine.claims.take(run_id, ended=True)
     if claim is None:
         raise RunRefused(f"run {run_id!r} is being continued by somebody else", hint="wait for its result")
     try:
         await _continued(engine, program, run_id, claim.fence, facts, cut)
     except Exception:
-        await engine.release(run_id, claim.fence)
+        await engine.claims.give_back(run_id, claim.fence)
         raise
 
 

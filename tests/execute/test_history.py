@@ -1,13 +1,18 @@
 """What can be done with a run's past: retry, fork, check."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import pytest
 
-from awaitly import Err, Ok, gather, workflow
-from awaitly.errors import RunIdConflict, RunNotFound, RunRefused
+from awaitly import Err, Ok, Workflow, gather, workflow
+from awaitly.errors import RunIdConflict, RunNotFound, RunRefused, StoreError
 from awaitly.model.state import Status
+from awaitly.persist.ports import Append, Appended
 from tests.execute.scene import Declined, Scene, once, read, write
+
+Flow: TypeAlias = Workflow[[str], str, Any]
 
 
 @workflow
@@ -31,6 +36,21 @@ async def at_once(name: str) -> str:
 async def precious(name: str) -> str:
     await once("o")
     return await write(name)
+
+
+@workflow
+async def once_meanwhile(name: str) -> str:
+    try:
+        return await write(name)
+    except Declined as declined:
+        first = declined
+    await once.attempt("o")
+    raise first
+
+
+@workflow
+async def once_in_vain(name: str) -> str:
+    return await once("o")
 
 
 @workflow(deadline="1h")
@@ -77,6 +97,132 @@ def test_retry_is_refused_where_it_would_repeat_a_stored_effect(scene: Scene) ->
                 await rt.retry("run")
             assert scene.facts("run") == before
             assert (await rt.runs())[0].status is Status.FAILED
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("flow", [once_meanwhile, once_in_vain])
+def test_retry_is_refused_where_what_happens_once_would_begin_again(scene: Scene, flow: Flow) -> None:
+    async def story() -> None:
+        scene.fails.update(x=Declined("x"), o=Declined("o"))
+        async with scene.runtime() as rt:
+            assert (await rt.run(flow.options(id="run"), "x")).is_err()
+            before, scene.log = scene.facts("run"), []
+            with pytest.raises(RunRefused) as caught:
+                await rt.retry("run")
+            assert "runs fork" in caught.value.hint
+            assert scene.facts("run") == before
+            assert scene.log == []
+            scene.fails.clear()
+            forked = await rt.fork("run", at="once", id="fork")
+            await forked.result()
+            assert scene.log.count("o") == 1
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("what", ["claim", "read", "truncate"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_retry_that_the_store_fails_leaves_a_run_that_can_be_continued(scene: Scene, what: str, stored: bool) -> None:
+    async def story() -> None:
+        scene.fails["x"] = Declined("x")
+        async with scene.runtime() as rt:
+            await rt.run(bounded.options(id="run"), "x")
+            scene.fails.clear()
+            works = getattr(scene.store, what)
+
+            async def blip(*args: Any, **options: Any) -> Any:
+                if stored:
+                    await works(*args, **options)
+                raise StoreError("a blip", code="store-unavailable")
+
+            setattr(scene.store, what, blip)
+            with pytest.raises(StoreError):
+                await rt.retry("run")
+            setattr(scene.store, what, works)
+            await scene.clock.advance("1m")
+            if (await rt.record("run")).status is Status.FAILED:
+                await rt.retry("run")
+            assert await (await rt.handle("run")).result() == Ok("x")
+
+    scene.play(story())
+
+
+def test_a_fork_of_which_nobody_knows_whether_it_was_stored_goes_on(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.run(three.options(id="run"), "last")
+            works = scene.store.append
+
+            async def blip(batch: Sequence[Append]) -> Sequence[Appended]:
+                await works(batch)
+                raise StoreError("a blip", code="store-unavailable")
+
+            scene.store.append = blip  # type: ignore[method-assign]
+            with pytest.raises(StoreError):
+                await rt.fork("run", at="write#1", id="fork")
+            scene.store.append = works  # type: ignore[method-assign]
+            await scene.clock.advance("1m")
+            assert (await rt.record("fork")).status is Status.SUCCEEDED
+
+    scene.play(story())
+
+
+@workflow
+async def child(name: str) -> str:
+    return await write(name)
+
+
+@workflow
+async def parent(name: str) -> str:
+    await write("before")
+    return await child(name)
+
+
+@workflow
+async def grandparent(name: str) -> str:
+    return await parent(name)
+
+
+@workflow
+async def stubborn(name: str) -> str:
+    return await once_in_vain(name)
+
+
+@pytest.mark.parametrize("error", [Declined("x"), ValueError("x")])
+def test_failed_children_are_retried_with_their_parent(scene: Scene, error: Exception) -> None:
+    async def story() -> None:
+        scene.fails["x"] = error
+        async with scene.runtime() as rt:
+            assert (await rt.run(grandparent.options(id="run"), "x")).is_err()
+            scene.fails.clear()
+            scene.log.clear()
+            assert await (await rt.retry("run")).result() == Ok("x")
+        assert scene.log == ["x", "x done"]
+
+    scene.play(story())
+
+
+def test_a_child_is_retried_once_for_each_retry_of_its_parent(scene: Scene) -> None:
+    async def story() -> None:
+        scene.fails["x"] = Declined("x")
+        async with scene.runtime() as rt:
+            for number in range(3):
+                handle = await (rt.retry("run") if number else rt.start(parent.options(id="run"), "x"))
+                assert await handle.result() == Err(Declined("x"))
+                assert scene.log.count("x") == number + 1
+                await scene.clock.advance("1m")
+
+    scene.play(story())
+
+
+def test_a_child_that_may_not_be_retried_stays_failed(scene: Scene) -> None:
+    async def story() -> None:
+        scene.fails["o"] = Declined("o")
+        async with scene.runtime() as rt:
+            assert await rt.run(stubborn.options(id="run"), "x") == Err(Declined("o"))
+            assert await (await rt.retry("run")).result() == Err(Declined("o"))
+        assert scene.log.count("o") == 1
 
     scene.play(story())
 

@@ -7,6 +7,7 @@ import pytest
 
 from awaitly import Err, Ok, current, each, gather, now, random, step, uuid4, workflow
 from awaitly.errors import ChangedArguments, KeyConflict, Mismatch, UsageError
+from awaitly.model.identity import idempotency_key
 from awaitly.model.state import Status
 from tests.execute.scene import Scene, keyed, looked, none, read, who, write
 
@@ -210,6 +211,12 @@ def test_an_idempotency_key_is_the_same_after_a_resume_and_the_fence_grows(scene
         assert int(first[3]) == 2
 
     scene.play(story())
+
+
+def test_idempotency_keys_differ_where_ids_hold_slashes() -> None:
+    assert idempotency_key("A", "B/c") != idempotency_key("A/B", "c")
+    assert idempotency_key("A/B", "c") != idempotency_key("A%2FB", "c")
+    assert idempotency_key("order:7", "gather#0/charge#0") == "order:7/gather#0/charge#0"
 
 
 def test_current_is_refused_in_a_body(scene: Scene) -> None:

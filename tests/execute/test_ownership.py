@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from awaitly import Ok, sleep, workflow
-from awaitly.errors import StoreError
+from awaitly.errors import LeaseLost, StoreError, StuckRun
+from awaitly.execute import engine
 from awaitly.execute.clock import pause
 from awaitly.model.facts import StepStarted
 from awaitly.model.state import Status
-from awaitly.persist.ports import Append, Appended
+from awaitly.persist.ports import Append, Appended, Claim, Owner
 from tests.execute.scene import Scene, once, read, write
 
 
@@ -38,7 +41,7 @@ async def sleeping(x: int) -> str:
 def cut_off(scene: Scene) -> None:
     """Let the first store's renewals fail from now on: its process cannot reach the store."""
 
-    async def away(owner: str) -> None:
+    async def away(owner: str) -> bool:
         raise StoreError("the store is away", code="store-unavailable")
 
     scene.store.renew = away  # type: ignore[method-assign]
@@ -160,22 +163,147 @@ def test_runs_of_workflows_that_join_later_are_taken_over_then(scene: Scene) -> 
 def test_a_run_that_kills_its_process_again_and_again_is_stuck_until_it_is_resumed(scene: Scene) -> None:
     async def story() -> None:
         scene.hold("a")
-        for _ in range(7):
-            store = scene.view()
-            async with scene.runtime(doomed, store=store) as rt:
-                if not await rt.runs():
-                    await rt.start(doomed.options(id="run"), 1)
-                await scene.turns()
-                for active in list(rt._engine.active.values()):  # type: ignore[union-attr]
-                    active.run.stop(StoreError("dies", code="store-unavailable"))
-        assert scene.log.count("a") <= 6
-        scene.log.clear()
+        async with scene.runtime() as rt:
+            await rt.start(doomed.options(id="run"), 1)
+            await rt.shutdown(0)
+        for number in range(5):
+            assert await scene.memory.claim("run", f"a process that dies {number}") is not None
         scene.release("a")
+        scene.log.clear()
         async with scene.runtime(doomed) as rt:
-            await scene.clock.advance("1m")
-            assert scene.log == [] or set(scene.log) == {"a done"}
+            await scene.clock.advance("5m")
+            assert scene.log == []
+            with pytest.raises(StuckRun):
+                await rt.run(doomed.options(id="run"), 1)
             handle = await rt.resume("run")
             assert await handle.result() == Ok("a")
+
+    scene.play(story())
+
+
+def test_a_sleeping_run_survives_any_number_of_orderly_restarts(scene: Scene) -> None:
+    async def story() -> None:
+        for number in range(8):
+            async with scene.runtime(sleeping) as rt:
+                if number == 0:
+                    await rt.start(sleeping.options(id="run"), 1)
+                await scene.clock.advance("5s")
+        async with scene.runtime(sleeping) as rt:
+            await scene.clock.advance("10m")
+            assert await (await rt.handle("run")).result() == Ok("slept")
+
+    scene.play(story())
+
+
+def test_a_run_that_the_store_fails_is_left_alone_for_longer_and_longer_and_goes_on_at_last(scene: Scene) -> None:
+    async def story() -> None:
+        append = scene.store.append
+
+        async def full(batch: Sequence[Append]) -> Sequence[Appended]:
+            raise StoreError("the disk is full", code="store-full")
+
+        async with scene.runtime(two) as rt:
+            handle = await rt.start(two.options(id="run"), 1)
+            scene.store.append = full  # type: ignore[method-assign]
+            await scene.clock.advance("1m")
+            assert 5 <= scene.log.count("a") <= 7
+            await scene.clock.advance("1h")
+            assert 60 <= scene.log.count("a") <= 70
+            scene.store.append = append  # type: ignore[method-assign]
+            await scene.clock.advance("2m")
+            assert await handle.result() == Ok("b")
+        assert scene.log.count("b") == 1
+
+    scene.play(story())
+
+
+def test_who_asks_for_a_run_that_is_left_alone_need_not_wait(scene: Scene) -> None:
+    async def story() -> None:
+        append = scene.store.append
+
+        async def full(batch: Sequence[Append]) -> Sequence[Appended]:
+            raise StoreError("the disk is full", code="store-full")
+
+        async with scene.runtime(two) as rt:
+            await rt.start(two.options(id="run"), 1)
+            scene.store.append = full  # type: ignore[method-assign]
+            await scene.clock.advance("10m")
+            scene.store.append = append  # type: ignore[method-assign]
+            before = scene.clock.time()
+            assert await rt.run(two.options(id="run"), 1) == Ok("b")
+            assert scene.clock.time() - before < 1
+
+    scene.play(story())
+
+
+def test_an_owner_that_the_store_has_forgotten_registers_again(scene: Scene) -> None:
+    async def story() -> None:
+        scene.hold("a")
+        async with scene.runtime(two, ttl=15) as here, scene.runtime(two, store=scene.view(), ttl=15) as there:
+            scene.memory._leases.clear()
+            await scene.clock.advance("6s")
+            assert len(scene.memory._leases) == 2
+            handle = await here.start(two.options(id="run"), 1)
+            await scene.clock.advance("1m")
+            assert (await there.runs())[0].fence == 1
+            scene.release("a")
+            assert await handle.result() == Ok("b")
+
+    scene.play(story())
+
+
+def test_a_forgotten_owner_learns_which_runs_it_has_lost_meanwhile(scene: Scene) -> None:
+    async def story() -> None:
+        scene.hold("a")
+        async with scene.runtime(two, ttl=15) as here:
+            await here.start(two.options(id="run"), 1)
+            await scene.until("a")
+            active = here._engine.active["run"]  # type: ignore[union-attr]
+            scene.memory._leases.clear()
+            await scene.memory.register(Owner(id="other", host="another", pid=1, started=""), 1e9)
+            assert await scene.memory.claim("run", "other") is not None
+            await scene.clock.advance("6s")
+            assert isinstance(active.run.stopped, LeaseLost)
+            scene.release("a")
+
+    scene.play(story())
+
+
+def test_runs_that_cannot_be_continued_do_not_hide_younger_ones(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(engine, "RECOVER", 3)
+        scene.hold("a")
+        async with scene.runtime() as rt:
+            for number in range(7):
+                await rt.start(doomed.options(id=f"stuck{number}"), 1)
+            await rt.start(sleeping.options(id="young"), 1)
+            await rt.shutdown(0)
+        for number in range(7):
+            for _ in range(6):
+                await scene.memory.claim(f"stuck{number}", "a process that dies")
+        async with scene.runtime(doomed, sleeping) as rt:
+            await scene.clock.advance("11m")
+            assert (await rt.record("young")).status is Status.SUCCEEDED
+
+    scene.play(story())
+
+
+def test_a_run_is_given_back_when_nobody_knows_whether_it_was_claimed(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.start(sleeping.options(id="run"), 1)
+        claim = scene.store.claim
+
+        async def blip(run: str, owner: str, *, ended: bool = False) -> Claim | None:
+            await claim(run, owner, ended=ended)
+            scene.store.claim = claim  # type: ignore[method-assign]
+            raise StoreError("a blip", code="store-unavailable")
+
+        scene.store.claim = blip  # type: ignore[method-assign]
+        async with scene.runtime(sleeping) as rt:
+            assert scene.store.claim is claim
+            await scene.clock.advance("11m")
+            assert (await rt.record("run")).status is Status.SUCCEEDED
 
     scene.play(story())
 
