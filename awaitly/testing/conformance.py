@@ -15,25 +15,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from awaitly.model.facts import (
-    CancelRequested,
-    DeadlinePassed,
-    EachStarted,
-    Ending,
-    Fact,
-    RaceWon,
-    RunFinished,
-    RunRetried,
-    RunStarted,
-    StepCancelled,
-    StepFinished,
-    StepStarted,
-    TimeRead,
-    TimerFired,
-    TimerSet,
-)
+from awaitly.model.facts import Ending, Fact, RunFinished, RunRetried, RunStarted, StepFinished
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended, Owner, Store
+from awaitly.testing.samples import EVERY_FACT
 
 TTL = 15.0
 ALICE = Owner(id="alice", host="a host of nobody's", pid=1, started="1")
@@ -107,46 +92,6 @@ def more(run: str, first: int, *facts: Fact, fence: int = 1) -> Append:
 def ending(run: str, first: int, *, fence: int = 1, at: float = 200.5) -> Append:
     """Return the append that ends a run well."""
     return Append(run=run, fence=fence, first=first, facts=(finished(at=at),), ends=Status.SUCCEEDED)
-
-
-EVERY_FACT: tuple[Fact, ...] = (
-    RunStarted(
-        at=1700000000.123456,
-        workflow="checkout",
-        version="2",
-        fingerprint="ffff",
-        arguments=b"\x00\xff",
-        arguments_digest="abc",
-        seed=2**70,
-        deadline=1700000100.1,
-        flags={"new": True, "share": 0.25, "variant": "b", "none": None},
-        metadata={"who": 'Zoë "Z" \\ \x01 \u2028 🜚'},
-        parent="p",
-        forked_from="q",
-    ),
-    StepStarted(at=0.1, call="0/1", step="charge", attempt=2),
-    EachStarted(at=0.1, call="0/6", items=1000),
-    StepFinished(
-        at=0.1 + 0.2,
-        call='0/1:"é\n"',
-        step='say "hi" \\ Zoë \x1f',
-        arguments="a'b\"c",
-        ending=Ending.FAILURE,
-        payload=bytes(range(256)),
-        attempts=3,
-        seconds=1e-7,
-    ),
-    StepFinished(at=5.0, call="c", step="s", arguments="", ending=Ending.UNEXPECTED, payload=b""),
-    StepCancelled(at=1e9, call="0/2", step="charge", arguments="a"),
-    TimeRead(at=1700000000.1234567, call="0/3"),
-    TimerSet(at=3.0, call="0/4", due=1700000000.7),
-    TimerFired(at=4.0, call="0/4"),
-    RaceWon(at=5.0, call="0/5", winner=1),
-    CancelRequested(at=6.0, reason="no longer wanted"),
-    DeadlinePassed(at=7.0),
-    RunRetried(at=7.5, deadline=1700000200.2),
-    RunFinished(at=8.0, ending=Ending.CANCELLED, payload=b"x", blame=2),
-)
 
 
 class JournalConformance:

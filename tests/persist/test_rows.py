@@ -10,7 +10,8 @@ from awaitly.errors import CorruptCheckpoint
 from awaitly.model import facts
 from awaitly.model.facts import Ending, Fact, StepFinished
 from awaitly.persist.rows import Row, decoded, encoded
-from awaitly.testing.conformance import EVERY_FACT, stepped
+from awaitly.testing.conformance import stepped
+from awaitly.testing.samples import EVERY_FACT
 
 FACTS = {
     name
