@@ -9,9 +9,11 @@ Exception
 └── AwaitlyError
     │   before anything runs
     ├── CompileError         the code of its first diagnostic; compile-error without one
-    ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting
+    ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting,
+    │                        duplicate-workflow-name
     ├── UsageError           step-on-method, run-ended, running-loop, eager-tasks, unknown-call-site,
-    │                        run-id-invalid, reserved-field, invalid-key, not-in-step, other-thread
+    │                        run-id-invalid, reserved-field, invalid-key, not-in-step, other-thread,
+    │                        other-task
     ├── NotSupported         not-supported
     ├── InvalidInput         invalid-input: data from outside that does not fit a workflow's signature
     ├── TargetError          target-not-found, not-a-workflow, import-failed: a workflow named as text
@@ -53,7 +55,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transfor
 
 DOCS_URL = "https://awaitly.dev/errors/#"
 
-ConfigurationCode = Literal["unknown-option", "invalid-option", "invalid-duration", "invalid-setting"]
+ConfigurationCode = Literal[
+    "unknown-option", "invalid-option", "invalid-duration", "invalid-setting", "duplicate-workflow-name"
+]
 UsageCode = Literal[
     "step-on-method",
     "run-ended",
@@ -64,6 +68,7 @@ UsageCode = Literal[
     "reserved-field",
     "not-in-step",
     "other-thread",
+    "other-task",
     "invalid-key",
 ]
 TargetCode = Literal["target-not-found", "not-a-workflow", "import-failed"]

@@ -1,7 +1,9 @@
 """The running system: store, lease, recovery and observers, wired together. The one module that knows every stage."""
 
 import asyncio
+import inspect
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextvars import Context, Token, copy_context
 from dataclasses import dataclass
@@ -54,7 +56,7 @@ class Runtime:
         recover: whether unfinished runs are taken over at all; without it, only what is asked for is executed.
 
     Raises:
-        ConfigurationError: For settings and store URLs that do not fit.
+        ConfigurationError: For settings and store URLs that do not fit, and for two workflows of one name.
         CompileError: For workflows that do not compile.
     """
 
@@ -77,12 +79,14 @@ class Runtime:
         self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
-        self._workflows = {workflow.name: workflow for workflow in workflows}
-        self._programs = {id(workflow.fn): _compiled(workflow) for workflow in workflows}
+        self._workflows: dict[str, Workflow[..., Any, Any]] = {}
+        self._programs: dict[int, Program] = {}
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._engine: Engine | None = None
         self._bus: Bus | None = None
         self._token: Token[Any] | None = None
+        for workflow in workflows:
+            self._program(workflow)
 
     # Opening and closing.
 
@@ -346,6 +350,13 @@ class Runtime:
     def _program(self, workflow: Workflow[..., Any, Any]) -> Program:
         program = self._programs.get(id(workflow.fn))
         if program is None:
+            known = self._workflows.get(workflow.name)
+            if known is not None and not _stands_for(workflow.fn, known.fn):
+                raise ConfigurationError(
+                    f"two workflows are named {workflow.name}: {_where(known.fn)} and {_where(workflow.fn)}",
+                    hint='runs are found by the name: give one of them another with @workflow(name="...")',
+                    code="duplicate-workflow-name",
+                )
             program = self._programs[id(workflow.fn)] = _compiled(workflow)
             self._workflows[workflow.name] = workflow
         return program
@@ -404,6 +415,19 @@ class Handle(Generic[T, E]):
         """Yield the facts of the run as they are stored, from its start to its end."""
         async for fact in each_on(self.loop, follow(self._engine, self.id)):
             yield fact
+
+
+def _stands_for(fn: Any, known: Any) -> bool:
+    """Whether a function is another's successor: its module was loaded twice, or it was defined again in a notebook."""
+    if "<locals>" in known.__qualname__:
+        return False
+    found = getattr(sys.modules.get(known.__module__), known.__qualname__, None)
+    return getattr(found, "fn", found) is not known or _where(fn) == _where(known)
+
+
+def _where(fn: Any) -> str:
+    code = inspect.unwrap(fn).__code__
+    return f"{fn.__qualname__} in {code.co_filename}:{code.co_firstlineno}"
 
 
 def _wanted(outcome: Outcome, wanted: Wanted) -> Any:

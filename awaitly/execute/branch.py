@@ -82,10 +82,19 @@ class Branch:
         """Whether the loop ends under the run: then its tasks end as cancelled, which nobody reports."""
         return self.run.interrupted
 
+    def _check(self) -> None:
+        self.run.check_open()
+        if asyncio.current_task() is not self.task:
+            raise UsageError(
+                f"a call was made in run {self.run.id} from a task that awaitly does not know",
+                hint="create tasks with asyncio.create_task or gather, and leave the loop's task factory as it is",
+                code="other-task",
+            )
+
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Make the call; it begins when it is awaited."""
         run = self.run
-        run.check_open()
+        self._check()
         binding = run.binding(step)
         if binding.key is None:
             identity = self.identity(frame, binding.name)
@@ -98,30 +107,30 @@ class Branch:
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
         """Make the call of a child run."""
-        self.run.check_open()
+        self._check()
         identity = self.identity(frame, workflow.name)
         return self.run.child(workflow, options, args, kwargs, identity, self, wanted=wanted)
 
     def gather(self, awaitables: tuple[Awaitable[Any], ...], frame: FrameType) -> Answer:
         """Await all; the first failure delivered cancels the others."""
-        self.run.check_open()
+        self._check()
         return self.run.combine.gather(awaitables)
 
     def settle(self, awaitables: tuple[Awaitable[Any], ...], frame: FrameType) -> Answer:
         """Await all, each to its own result."""
-        self.run.check_open()
+        self._check()
         return self.run.combine.settle(awaitables)
 
     def race(self, awaitables: tuple[Awaitable[Any], ...], frame: FrameType) -> Answer:
         """Await the first delivered; the winner is recorded."""
-        self.run.check_open()
+        self._check()
         return self.run.combine.race(awaitables, self.identity(frame, "race"))
 
     def each(
         self, function: Callable[[Any], Awaitable[Any]], items: Iterable[Any], concurrency: int, frame: FrameType
     ) -> Answer:
         """Map over items."""
-        self.run.check_open()
+        self._check()
         if isinstance(items, Sized) and self.run.observed:
             label = self.run.sites.label(frame, "each", within=self._prefix)
             call = place(self._prefix, label, 0)
@@ -130,27 +139,27 @@ class Branch:
 
     def sleep(self, seconds: float, frame: FrameType) -> Answer:
         """Wait until a recorded time."""
-        self.run.check_open()
+        self._check()
         return self.run.timers.sleep(self.identity(frame, "sleep"), seconds, self)
 
     def timeout(self, seconds: float, frame: FrameType) -> AbstractAsyncContextManager[None]:
         """Limit the time of a block; that it was over is recorded."""
-        self.run.check_open()
+        self._check()
         return self.run.timers.limit(self.identity(frame, "timeout"), seconds)
 
     def now(self, frame: FrameType) -> float:
         """Read the clock, or what was read."""
-        self.run.check_open()
+        self._check()
         return self.run.time_read(self.identity(frame, "now"))
 
     def random(self, frame: FrameType) -> float:
         """Return the number that this call always gets in this run."""
-        self.run.check_open()
+        self._check()
         return self.run.entropy(self.identity(frame, "random")).random()
 
     def uuid4(self, frame: FrameType) -> UUID:
         """Return the UUID that this call always gets in this run."""
-        self.run.check_open()
+        self._check()
         return UUID(int=self.run.entropy(self.identity(frame, "uuid4")).getrandbits(128), version=4)
 
     def current(self) -> StepContext:

@@ -181,6 +181,7 @@ class Engine:
         """
         if self._closed:
             raise RunStopped("the runtime is shutting down", hint="start the run elsewhere, or later")
+        watch(asyncio.get_running_loop(), self.services.host)
         run_id = self._chosen_id(program, args, kwargs, asked)
         started = self._started(run_id, program, args, kwargs, asked)
         while run_id in self._starting:

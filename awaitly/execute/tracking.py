@@ -37,7 +37,7 @@ Factory = Callable[..., "asyncio.Future[Any]"]
 class BranchFactory:
     """A loop's task factory: tasks that a body creates become branches of its run, all others stay as they are.
 
-    It chains to the factory that was there before.
+    It chains to the factory that was there before. That may in turn chain to one of ours, which then has nothing to do.
     """
 
     __slots__ = ("_host", "_previous")
@@ -50,7 +50,7 @@ class BranchFactory:
         """Create a task, of a branch if a body creates it."""
         context: Context | None = options.get("context")
         host: Any = self._host.get() if context is None else context.get(self._host)
-        if getattr(type(host), "tracks_tasks", False):
+        if getattr(type(host), "tracks_tasks", False) and getattr(coro, "cr_code", None) is not tracked.__code__:
             child = host.spawn(sys._getframe(1))
             context = copy_context() if context is None else context.copy()
             context.run(self._host.set, child)
