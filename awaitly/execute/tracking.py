@@ -67,7 +67,7 @@ class BranchFactory:
 
 
 def watch(loop: asyncio.AbstractEventLoop, host: ContextVar[Any]) -> None:
-    """Install the branch factory on ``loop`` unless it is there.
+    """Install the branch factory on ``loop`` unless it is there: anybody may have replaced it meanwhile.
 
     Raises:
         UsageError: ``eager-tasks``, if the loop starts tasks eagerly: a task that runs before it exists has no branch.
