@@ -46,6 +46,10 @@ class Refusing:
         """Refuse."""
         raise self._again()
 
+    def own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Refuse."""
+        raise self._again()
+
     def decode(self, data: bytes) -> Any:
         """Refuse."""
         raise self._again()

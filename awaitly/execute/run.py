@@ -154,6 +154,8 @@ class Run:
                 )
             )
             self.check_open()
+        if was is None:  # it may begin: later, when the body may have changed what it passes now
+            args, kwargs = binding.arguments.own(args, kwargs)
         call = Call(identity, binding, args, kwargs, arguments)
         if binding.key is not None:
             self._keyed[identity] = call

@@ -30,6 +30,9 @@ class InputCodec(Protocol):
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Return the arguments as bytes."""
 
+    def own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments for their function alone: what it changes in them, its caller does not see."""
+
     def decode(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments that ``data`` was made from."""
 

@@ -1,10 +1,14 @@
 """The codec of a function's arguments: what a run was started with, and a fingerprint of what a step is called with."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from hashlib import blake2b
 from inspect import Parameter, Signature
 from types import GenericAlias
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
@@ -15,6 +19,8 @@ from awaitly.persist.codec.typed import CANONICAL, EXACT, cause_of, corrupt, par
 
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+_SHARED = frozenset({type(None), bool, int, float, str, bytes, Decimal, UUID, date, datetime, time, timedelta})
 _CODE: Literal["unserialisable-argument"] = "unserialisable-argument"
 
 
@@ -53,6 +59,12 @@ class ArgumentsCodec:
         }
         self._deep = any(node.deep for node in self._exact.values())
         every = list(signature.parameters.values())
+        self._names = (
+            [each.name for each in every if each.kind in _POSITIONAL],
+            next((each.name for each in every if each.kind is Parameter.VAR_POSITIONAL), ""),
+            next((each.name for each in every if each.kind is Parameter.VAR_KEYWORD), ""),
+        )
+        self._named = {each.name for each in every if each.kind in _BY_NAME}
         self._keys = _composed(called, every, self._canonical, inline=True)
         self._bound = _composed(called, every, {}, inline=False)
 
@@ -90,6 +102,41 @@ class ArgumentsCodec:
             return to_json(trees)
         except ValueError as error:
             raise self._refusal(error) from error
+
+    def own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments for their function alone: what it changes in them, its caller does not see.
+
+        Excluded arguments and immutable values are passed as they are.
+        """
+        for value in args:
+            if type(value) not in _SHARED:
+                return self._owned(args, kwargs)
+        if kwargs:
+            for value in kwargs.values():
+                if type(value) not in _SHARED:
+                    return self._owned(args, kwargs)
+        return args, kwargs
+
+    def _owned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        names, rest, more = self._names
+        owned = tuple(self._copied(name, value) for name, value in zip(names, args, strict=False))
+        if len(args) > len(names):
+            owned += self._copied(rest, args[len(names) :])
+        keywords = {name: self._copied(name, value) for name, value in kwargs.items() if name in self._named}
+        if len(keywords) < len(kwargs):
+            keywords |= self._copied(more, {name: value for name, value in kwargs.items() if name not in self._named})
+        return owned, keywords
+
+    def _copied(self, name: str, value: Any) -> Any:
+        if type(value) in _SHARED or name in self._excluded:
+            return value
+        node = self._exact[name]
+        try:
+            tree = node.to_tree(value)
+            made = value if node.immutable else node.from_tree(tree)
+        except Exception:  # noqa: BLE001 - not exactly what the annotation says: such arguments are accepted too
+            made = None
+        return made if type(made) is type(value) else _duplicate(value)
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Return the stored form of arguments, defaults included.
@@ -153,6 +200,13 @@ class ArgumentsCodec:
 
     def _refusal(self, error: Exception) -> Unserialisable:
         return refusal(error, self.where, _CODE, "argument ")
+
+
+def _duplicate(value: Any) -> Any:
+    try:
+        return deepcopy(value)
+    except Exception:  # noqa: BLE001 - whatever its class raises: then there is only this one
+        return value
 
 
 def _meaning(parameter: Parameter, annotations: Mapping[str, Any]) -> Any:
