@@ -3,6 +3,9 @@
 The journal appends facts, observers notice them, replay folds them. ``call`` is the identity of a call in
 its run (see ``docs/design/identity.md``); ``payload`` is what the codec wrote. Facts derived from
 :class:`Delivered` woke the body when they were delivered: replay wakes it with them again, in this order.
+
+Nobody changes a fact once it is made. They are not ``frozen`` dataclasses, which would say so, because enforcing it
+takes longer than everything else that is done with a fact.
 """
 
 from collections.abc import Mapping
@@ -20,19 +23,19 @@ class Ending(StrEnum):
     DEADLINE = "deadline"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Fact:
     """Something that happened at a time (seconds since the epoch)."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Delivered(Fact):
     """A fact that was handed to the body at its place in the run's order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class RunStarted(Fact):
     """The run exists, with everything that is pinned for its life."""
 
@@ -49,7 +52,7 @@ class RunStarted(Fact):
     forked_from: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepStarted(Fact):
     """An attempt is about to begin. Stored for ``effect="once"``, observed for all."""
 
@@ -58,7 +61,7 @@ class StepStarted(Fact):
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class EachStarted(Fact):
     """``each`` was called with a known number of items. Only observed."""
 
@@ -66,7 +69,7 @@ class EachStarted(Fact):
     items: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepFinished(Delivered):
     """A call has its outcome: a value, a declared failure, or an unexpected error."""
 
@@ -79,7 +82,7 @@ class StepFinished(Delivered):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepCancelled(Fact):
     """The body cancelled a call before it had an outcome."""
 
@@ -88,14 +91,14 @@ class StepCancelled(Fact):
     arguments: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class TimeRead(Fact):
     """The body read the clock; ``at`` is what it saw."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class TimerSet(Fact):
     """A sleep or a time limit began; it is due at a wall-clock time."""
 
@@ -103,14 +106,14 @@ class TimerSet(Fact):
     due: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class TimerFired(Delivered):
     """A sleep is over, or a time limit has passed."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class RaceWon(Fact):
     """A race was decided: the index of the branch that finished first."""
 
@@ -118,26 +121,26 @@ class RaceWon(Fact):
     winner: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class CancelRequested(Delivered):
     """Somebody asked for the run's cancellation."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class DeadlinePassed(Delivered):
     """The run's deadline was over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class RunRetried(Fact):
     """The run continues after a failure that was removed; its deadline started again."""
 
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class RunFinished(Fact):
     """The run has ended. ``blame`` is the sequence number of the outcome that left the workflow as its failure."""
 

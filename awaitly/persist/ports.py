@@ -7,7 +7,7 @@ caller's, and none runs user code.
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
@@ -21,8 +21,7 @@ class Appended(Enum):
     EXISTS = "exists"  # a run with this id is there already: nothing of this append was written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
+class Append(NamedTuple):
     """Facts of one run for its journal, from sequence number ``first`` on.
 
     With ``creates``, the first fact is ``RunStarted`` and the run comes into being, owned by ``owner`` with ``fence``.
