@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from awaitly.declare.host import HOST, Wanted, install
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
-from awaitly.errors import ConfigurationError, Mismatch, NotSupported, RunNotFound, RunStopped, UnexpectedError
+from awaitly.errors import ConfigurationError, NotSupported, RunNotFound, RunStopped, UnexpectedError
 from awaitly.execute.clock import SystemClock
 from awaitly.execute.engine import Beginning, Engine
 from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, follow, plan_fork
@@ -23,6 +23,7 @@ from awaitly.execute.hosts import PlainHost
 from awaitly.execute.local import run_locally
 from awaitly.execute.loops import at_home, each_on, on
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.parting import mismatch
 from awaitly.execute.retrying import retry
 from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
@@ -434,7 +435,7 @@ def _wanted(outcome: Outcome, wanted: Wanted) -> Any:
     return outcome.take() if wanted == "value" else outcome.result()
 
 
-def _check(program: Program, facts: Sequence[Fact]) -> None:
+def _check(program: Program, run_id: str, facts: Sequence[Fact]) -> None:
     """Check a recorded path against the graph, before anything is replayed.
 
     Raises:
@@ -442,15 +443,15 @@ def _check(program: Program, facts: Sequence[Fact]) -> None:
     """
     from awaitly.compile.path import check_path
 
-    calls = [fact for fact in facts if isinstance(fact, (StepFinished, StepCancelled))]
-    placed = [(site, fact.step) for fact in calls if (site := site_of(fact.call)) is not None]
+    placed: dict[tuple[str, str], Fact] = {}
+    for fact in facts:
+        if isinstance(fact, (StepFinished, StepCancelled)) and (site := site_of(fact.call)) is not None:
+            placed.setdefault((site, fact.step), fact)
     problems = check_path(placed, program.graph)
     if problems:
         first = problems[0]
-        raise Mismatch(
-            str(first), step=first.recorded, where=str(first.position) if first.position else None,
-            recorded=first.site, found=first.found,
-        )  # fmt: skip
+        where = str(first.position) if first.position else None
+        raise mismatch(run_id, program, facts, placed[first.site, first.recorded], first.now, where=where)
 
 
 # What is slow to import (pydantic, sqlite3) is imported when it is first needed.

@@ -15,12 +15,14 @@ class Problem:
     found: str | None  # what is called there now; None if the place is gone
     position: Position | None  # of the place, or else of where the step is called now
 
-    def __str__(self) -> str:
-        where = f" ({self.position})" if self.position else ""
-        if self.found is None:
-            now = f"{self.recorded} is called{where} instead" if self.position else "the workflow has no such call"
-            return f"the run recorded {self.recorded} at {self.site}; that place is gone, and now {now}"
-        return f"the run recorded {self.recorded} at {self.site}{where}; what is called there now is {self.found}"
+    @property
+    def now(self) -> str:
+        """What the code does instead."""
+        if self.found is not None:
+            return f"the code now calls {self.found} there"
+        if self.position is not None:
+            return f"that call is gone from the code, which now calls {self.recorded} at {self.position}"
+        return "the code has no such call any more"
 
 
 def check_path(recorded: Iterable[tuple[str, str]], graph: Graph) -> tuple[Problem, ...]:

@@ -101,7 +101,7 @@ class Engine:
         program: Callable[[Any], Program],
         bind: Callable[[Any], StepBinding],
         start_run: Callable[..., Coroutine[Any, Any, Any]],
-        check: Callable[[Program, Sequence[Fact]], None],
+        check: Callable[[Program, str, Sequence[Fact]], None],
         recovers: bool = True,
         observe: Callable[[str, str, Fact], None] | None = None,
     ) -> None:
@@ -325,7 +325,7 @@ class Engine:
             assert isinstance(started, RunStarted)
             if claim.record.claims > CLAIMS and not force:
                 raise StuckRun(f"run {run_id!r} was claimed {claim.record.claims} times and got no further", hint=STUCK)
-            self.check(program, facts)
+            self.check(program, run_id, facts)
             log = Log(self.services.committer, run_id, self.lease.owner.id, claim.fence, len(facts))
             self.execute(program, log, started, facts[1:], cancelled=claim.record.cancel_requested)
         except Exception as error:

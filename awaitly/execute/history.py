@@ -132,7 +132,7 @@ async def _checked(engine: Engine, program: Program, run_id: str) -> Verdict:
     name = program.graph.workflow
     try:
         facts = await engine.store.read(run_id)
-        engine.check(program, facts)
+        engine.check(program, run_id, facts)
         started = facts[0]
         assert isinstance(started, RunStarted)
         dry = DryRun(engine, program, run_id, started, facts[1:])

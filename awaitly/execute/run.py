@@ -17,7 +17,6 @@ from awaitly.errors import (
     AwaitlyError,
     ChangedArguments,
     KeyConflict,
-    Mismatch,
     RunSuspended,
     UsageError,
 )
@@ -28,6 +27,7 @@ from awaitly.execute.combine import Combine
 from awaitly.execute.delivery import Delivery, Target
 from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome, restored
+from awaitly.execute.parting import described, doing, mismatch, waiting
 from awaitly.execute.perform import Performer
 from awaitly.execute.recorded import Recorded
 from awaitly.execute.services import Services
@@ -149,7 +149,8 @@ class Run:
         if was is not None and was != arguments:
             self.stop(
                 ChangedArguments(
-                    f"run {self.id} calls {identity} with other arguments than it did before it was interrupted",
+                    f"run {self.id!r} makes {described(self.program, self.recorded.facts, identity, binding.name)}"
+                    " with other arguments than before it was interrupted",
                     hint="make the body depend on its arguments and on steps only; else fork the run or start it again",
                 )
             )
@@ -251,16 +252,13 @@ class Run:
 
     def mismatched(self, fact: Fact, found: Fact | None = None) -> None:
         """Stop: what was recorded is not what the body does."""
-        call = getattr(fact, "call", None)
-        does = f"calls {getattr(found, 'call', found)}" if found is not None else self._waits_for()
-        self.stop(
-            Mismatch(
-                f"run {self.id} recorded {type(fact).__name__} of {call}, but its workflow now {does}",
-                step=getattr(fact, "step", None),
-                recorded=call,
-                found=does,
-            )
-        )
+        now = doing(self.program, found) if found is not None else self._waits_for()
+        self.stop(mismatch(self.id, self.program, self.recorded.facts, fact, now))
+
+    def awaiting(self, branch: Branch) -> Branch:
+        """Return the branch whose task awaits what ``branch`` called: it may be another, as in ``gather``."""
+        host = self.services.host.get()
+        return host if isinstance(host, Branch) and host.run is self else branch
 
     def waits_elsewhere(self) -> bool:
         """Whether a task of the body waits for something that is not awaitly's."""
@@ -324,6 +322,7 @@ class Run:
         if call.phase is Phase.MADE and not self.delivery.replaying:
             self.performer.begin(call)
         waiter = call.waiter()
+        branch = self.awaiting(branch)
         branch.waiting = True
         try:
             return await waiter
@@ -352,8 +351,9 @@ class Run:
         self._keyed.pop(call.identity, None)
 
     def _waits_for(self) -> str:
-        names = sorted(self._open)
-        return f"waits for {', '.join(names[:3])}" if names else "waits for something else"
+        if self.body is not None and self.body.done():
+            return "the code now ends without it"
+        return waiting(self.program, [(call.identity, call.binding.name) for call in self._open.values()])
 
     # Stopping without ending.
 

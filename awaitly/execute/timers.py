@@ -49,6 +49,7 @@ class Timers:
         """Wait until the recorded time."""
         wait = self._set(call, seconds)
         wait.waiter = asyncio.get_running_loop().create_future()
+        branch = self._run.awaiting(branch)
         branch.waiting = True
         try:
             await wait.waiter
