@@ -5,13 +5,21 @@ store answers nothing and :meth:`Life.boundary` lets nothing through, so no code
 effect. The next life opens the same store under a new owner.
 
 ```python
+def live(life, store, clock):
+    async def story():
+        async with Runtime(store=CrashingStore(store, life), clock=clock):
+            return await booking.run()
+
+    return life.run(story(), clock=clock)
+
 for dies_at in count():
-    inner = MemoryStore()
+    clock = VirtualClock(auto=True)  # the dead keep their lease for a while: let that be virtual time
+    store = MemoryStore(monotonic=clock.monotonic)
     life = Life(dies_at=dies_at)
-    result = life.run(main(CrashingStore(inner, life), life))
+    live(life, store, clock)
+    assert live(Life(), store, clock) == Ok([1, 2])  # nothing that was stored is executed again
     if not life.dead:
-        break
-    ...  # a new Life on the same inner store: everything is finished, nothing stored is executed again
+        break  # it has passed all boundaries
 ```
 """
 
