@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from awaitly.persist.stores.sqlite import SqliteStore
-from counting import Statements
-
 from awaitly import Runtime, step, workflow
+from awaitly.persist.stores.sqlite import SqliteStore
 from contenders.session import Session, require
+from counting import Statements
 
 
 @step

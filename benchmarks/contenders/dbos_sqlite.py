@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from counting import Statements
 from dbos import DBOS, SetWorkflowID  # type: ignore[import-not-found,unused-ignore]
 from sqlalchemy import event  # type: ignore[import-not-found,unused-ignore]
 from sqlalchemy.pool import Pool  # type: ignore[import-not-found,unused-ignore]
 
 from contenders.session import Session, require
+from counting import Statements
 
 
 @DBOS.step()  # type: ignore[misc,untyped-decorator,unused-ignore]

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from counting import Statements
-
 from contenders.session import Session
+from counting import Statements
 
 _SCHEMA = """
 CREATE TABLE outcomes (run TEXT, seq INTEGER, step TEXT, value BLOB, PRIMARY KEY (run, seq)) WITHOUT ROWID

@@ -139,9 +139,7 @@ def test_other_arguments_than_before_stop_a_resumed_run_before_anything_runs(
     scene.play(story())
 
 
-def test_a_body_that_goes_another_way_stops_before_anything_runs(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_that_goes_another_way_stops_before_anything_runs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         await interrupted(scene, "third")
         before = scene.facts("run")

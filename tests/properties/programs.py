@@ -90,9 +90,7 @@ class Limit:
     body: Block
 
 
-Node: TypeAlias = (
-    "Call | Keyed | If | For | Parallel | Each | Child | Try | Spawn | Now | Chance | Sleep | Limit"
-)
+Node: TypeAlias = "Call | Keyed | If | For | Parallel | Each | Child | Try | Spawn | Now | Chance | Sleep | Limit"
 Block: TypeAlias = "tuple[Node, ...]"
 
 
@@ -344,9 +342,7 @@ class Generator:
             case "parallel":
                 style = random.choice(("gather", "gather", "asyncio", "group", "settle", "race", "race"))
                 inner = fails and style != "group"
-                return Parallel(
-                    style, tuple(self._block(depth, inner) for _ in range(random.choice((1, 2, 2, 3, 4))))
-                )
+                return Parallel(style, tuple(self._block(depth, inner) for _ in range(random.choice((1, 2, 2, 3, 4)))))
             case "each":
                 return Each(self._block(depth, fails), random.choice((1, 2, 3, 5)), random.choice((1, 2, 3)))
             case "if":

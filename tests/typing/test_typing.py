@@ -40,13 +40,15 @@ CHECKERS = pytest.mark.parametrize("errors", [mypy_errors, pyright_errors])
 
 
 @CHECKERS
-def test_right_use_is_accepted_with_the_types_inferred(errors) -> None:
-    assert errors(HERE / "accepted.py") == {}
+@pytest.mark.parametrize("file", ["accepted.py", "accepted_workflows.py"])
+def test_right_use_is_accepted_with_the_types_inferred(errors, file: str) -> None:
+    assert errors(HERE / file) == {}
 
 
 @CHECKERS
-def test_every_mistake_is_found_and_nothing_else(errors) -> None:
-    file = HERE / "rejected.py"
+@pytest.mark.parametrize("name", ["rejected.py", "rejected_workflows.py"])
+def test_every_mistake_is_found_and_nothing_else(errors, name: str) -> None:
+    file = HERE / name
 
     found = errors(file)
 
