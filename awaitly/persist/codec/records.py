@@ -123,7 +123,7 @@ class _Record:
             raise wrong(f"a stored {class_name(self.cls)}", tree)
         for name in tree:
             if name not in self.fields and name not in known:
-                raise Misfit(f"{class_name(self.cls)} has no field {name!r}", "Keep a field that is stored, or migrate")
+                raise Misfit(f"{class_name(self.cls)} has no field {name!r}", "Keep a field that is stored")
         unset = tree.get(UNSET, ())
         if type(unset) not in (list, tuple):
             raise wrong("a list of fields", unset)
