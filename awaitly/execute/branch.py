@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from awaitly.errors import UsageError
+from awaitly.execute.outcomes import Outcome
 from awaitly.model.context import StepContext
 from awaitly.model.facts import EachStarted
 from awaitly.model.identity import keyed, place
@@ -101,7 +102,7 @@ class Branch:
         else:
             identity = keyed(binding.name, binding.key(args, kwargs))
         call = run.make(identity, binding, args, kwargs)
-        answer: Answer = run.attempted(call, self) if attempt else run.performed(call, self)
+        answer: Answer = run.awaited(call, self, Outcome.result if attempt else Outcome.take)
         answer.__qualname__ = binding.name  # type: ignore[attr-defined]  # named when it is never awaited
         return answer
 

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from weakref import WeakSet
+from typing import Any, TypeVar
 
 from awaitly.errors import AwaitlyError, LeaseLost, RunIdConflict, RunStopped, StoreError
 from awaitly.model.clock import Clock, Timer
@@ -18,6 +18,9 @@ from awaitly.persist.ports import Append, Appended, Journal
 
 LAZY_DELAY = 0.2  # seconds that an outcome which no effect waits for may stay in memory
 LAZY_FACTS = 256
+
+
+T = TypeVar("T")
 
 
 class Log:
@@ -43,8 +46,8 @@ class Log:
         self._ends: Status | None = None
         self._lazy: Timer | None = None
         self._failed: AwaitlyError | None = None
-        self._waiters: deque[tuple[int, Callable[[], object]]] = deque()
-        self._barriers: WeakSet[asyncio.Future[None]] = WeakSet()
+        self._waiters: deque[tuple[int, Callable[[Any], object], Any]] = deque()
+        self._barriers: set[asyncio.Future[None]] = set()
 
     def append(self, fact: Fact, *, urgent: bool = True) -> int:
         """Give ``fact`` its place; with ``urgent`` it is sent when the body next blocks. Returns its number."""
@@ -89,20 +92,18 @@ class Log:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._barriers.add(waiter)
+        try:
+            self.when_stable(_wake, waiter)
+            await waiter
+        finally:
+            self._barriers.discard(waiter)
 
-        def ready() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        self.when_stable(ready)
-        await waiter
-
-    def when_stable(self, callback: Callable[[], object]) -> None:
+    def when_stable(self, callback: Callable[[T], object], argument: T) -> None:
         """Call ``callback`` once everything appended so far is stable: now, or after a commit; never if that fails."""
         if self.stable >= self.appended:
-            callback()
+            callback(argument)
         elif self._failed is None:
-            self._waiters.append((self.appended, callback))
+            self._waiters.append((self.appended, callback, argument))
             self.flush()
 
     def take(self) -> Append:
@@ -127,7 +128,8 @@ class Log:
             self.creates = False
             self.stable = append.first + len(append.facts)
             while self._waiters and self._waiters[0][0] <= self.stable:
-                self._waiters.popleft()[1]()
+                _, callback, argument = self._waiters.popleft()
+                callback(argument)
         elif answer is Appended.EXISTS:
             self.fail(RunIdConflict(f"a run with the id {self.run!r} exists already"))
         else:
@@ -211,3 +213,8 @@ class Committer:
         """Wait until nothing is left to store."""
         while self._worker is not None:
             await asyncio.wait([self._worker])
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -37,7 +37,7 @@ class Performer:
             return
         call.phase = Phase.WAITING
         if call.guarded:
-            self._run.log.when_stable(lambda: self._launch(call))
+            self._run.log.when_stable(self._launch, call)
         else:
             self._launch(call)
 

@@ -8,7 +8,7 @@ journal delivers. ``supervise`` starts the body and stores its end.
 import asyncio
 import math
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
@@ -47,7 +47,6 @@ from awaitly.model.facts import (
     TimerFired,
 )
 from awaitly.model.program import Program, StepBinding
-from awaitly.result import Err, Ok
 
 
 class _Moving:
@@ -162,13 +161,38 @@ class Run:
             self._keyed[identity] = call
         return call
 
-    async def performed(self, call: Call, branch: Branch) -> Any:
-        """Return the call's value or raise its failure."""
-        return (await self._outcome(call, branch)).take()
-
-    async def attempted(self, call: Call, branch: Branch) -> Ok[Any] | Err[Any]:
-        """Return the call's outcome as a ``Result``."""
-        return (await self._outcome(call, branch)).result()
+    async def awaited(self, call: Call, branch: Branch, give: Callable[[Outcome], Any]) -> Any:
+        """Return what ``give`` makes of the call's outcome: its value or failure, or a ``Result``."""
+        if call.outcome is not None:
+            return give(call.outcome)
+        self.check_open()
+        if call.phase is Phase.ENDED:  # a key's work that was cancelled before this coroutine asked for it
+            call = self.make(call.identity, call.binding, call.args, call.kwargs)
+        fact = self.delivery.take_recorded(call.identity)
+        if fact is not None and isinstance(fact, StepFinished):
+            outcome = self._restored(call, fact)
+            call.receive(fact, outcome)
+            return give(outcome)
+        if call.context is None:
+            call.context = copy_context()
+            call.replayed = self.delivery.replaying
+        self._open[call.identity] = call
+        if call.phase is Phase.MADE and not self.delivery.replaying:
+            self.performer.begin(call)
+        waiter = call.waiter()
+        branch = self.awaiting(branch)
+        branch.waiting = True
+        try:
+            outcome = await waiter
+        except asyncio.CancelledError:
+            if waiter in call.waiters:
+                call.waiters.remove(waiter)
+            if not call.waiters and call.phase is not Phase.ENDED and self.stopped is None:
+                await self.performer.withdraw(call)
+            raise
+        finally:
+            branch.waiting = False
+        return give(outcome)
 
     def child(
         self, workflow: Any, options: Any, args: Any, kwargs: Any, identity: str, branch: Branch, *, wanted: Any
@@ -177,7 +201,7 @@ class Run:
         binding, stop = child_binding(self, workflow, options, identity, wanted)
         call = self.make(identity, binding, args, kwargs)
         call.stop = stop
-        return self.attempted(call, branch) if wanted == "result" else self.performed(call, branch)
+        return self.awaited(call, branch, Outcome.result if wanted == "result" else Outcome.take)
 
     def time_read(self, identity: str) -> float:
         """Return the time that this call saw, now or when it was recorded."""
@@ -303,37 +327,6 @@ class Run:
                 self._empty.set_result(None)
 
     # Calls.
-
-    async def _outcome(self, call: Call, branch: Branch) -> Outcome:
-        if call.outcome is not None:
-            return call.outcome
-        self.check_open()
-        if call.phase is Phase.ENDED:  # a key's work that was cancelled before this coroutine asked for it
-            call = self.make(call.identity, call.binding, call.args, call.kwargs)
-        fact = self.delivery.take_recorded(call.identity)
-        if fact is not None and isinstance(fact, StepFinished):
-            outcome = self._restored(call, fact)
-            call.receive(fact, outcome)
-            return outcome
-        if call.context is None:
-            call.context = copy_context()
-            call.replayed = self.delivery.replaying
-        self._open[call.identity] = call
-        if call.phase is Phase.MADE and not self.delivery.replaying:
-            self.performer.begin(call)
-        waiter = call.waiter()
-        branch = self.awaiting(branch)
-        branch.waiting = True
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter in call.waiters:
-                call.waiters.remove(waiter)
-            if not call.waiters and call.phase is not Phase.ENDED and self.stopped is None:
-                await self.performer.withdraw(call)
-            raise
-        finally:
-            branch.waiting = False
 
     def _restored(self, call: Call, fact: StepFinished) -> Outcome:
         try:
