@@ -168,7 +168,9 @@ class Committer:
         """Store what ``log`` has pending with the next commit."""
         self._queue[log] = None
         if self._worker is None:
-            self._worker = asyncio.get_running_loop().create_task(self._work(), context=self._context)
+            self._worker = asyncio.get_running_loop().create_task(
+                self._work(), name="awaitly-commit", context=self._context
+            )
 
     async def _work(self) -> None:
         try:

@@ -42,16 +42,17 @@ class Performer:
             self._launch(call)
 
     def _launch(self, call: Call) -> None:
-        if call.phase is not Phase.WAITING or self._run.stopped is not None or self._run.parking:
+        run = self._run
+        if call.phase is not Phase.WAITING or run.stopped is not None or run.parking:
             return
         context = call.context
         assert context is not None
-        context.run(self._services.host.set, DurableStep(self._run, call))
+        context.run(self._services.host.set, DurableStep(run, call))
         if not call.binding.blocking:  # a plain function begins when it has a thread
             call.phase = Phase.BEGUN
         self._begun.add(call)
         # Made directly: it is nobody's branch, so the loop's factory need not see it.
-        call.attempt = asyncio.Task(self._perform(call), loop=asyncio.get_running_loop(), context=context)
+        call.attempt = asyncio.Task(self._perform(call), loop=run.loop, name=call.identity, context=context)
 
     async def _perform(self, call: Call) -> None:
         run, binding, clock = self._run, call.binding, self._services.clock

@@ -62,3 +62,7 @@ class Recorded:
             return None
         index = indexes.popleft()
         return index, self.facts[index]
+
+
+NOTHING = Recorded(())
+"""Of every run that is new."""

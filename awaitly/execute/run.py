@@ -29,7 +29,7 @@ from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome, restored
 from awaitly.execute.parting import described, doing, mismatch, waiting
 from awaitly.execute.perform import Performer
-from awaitly.execute.recorded import Recorded
+from awaitly.execute.recorded import NOTHING, Recorded
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
 from awaitly.execute.stillness import stillness
@@ -81,7 +81,7 @@ class Run:
         self.deadline = retries[-1].deadline if retries else started.deadline
         self.tasks = 0
         self.branches: set[Branch] = set()
-        self.recorded = Recorded(facts)
+        self.recorded = Recorded(facts) if facts else NOTHING
         context = services.context.copy()
         context.run(services.host.set, _Moving(self))
         self.delivery = Delivery(self, facts, stillness(self.loop, services.host, self), context)

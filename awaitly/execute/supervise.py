@@ -30,7 +30,7 @@ class Supervision(asyncio.Task[Outcome]):
         loop: asyncio.AbstractEventLoop,
         context: Context,
     ) -> None:
-        super().__init__(supervision, loop=loop, context=context)
+        super().__init__(supervision, loop=loop, name=run.id, context=context)
         self._of = run
 
     def cancel(self, msg: Any = None) -> bool:
@@ -54,7 +54,7 @@ async def supervise(run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
     context.run(run.services.host.set, root)
     # Made directly: through the loop's factory it would become a child of a branch that does not exist.
     body: Any = run.program.fn(*args, **kwargs)
-    run.body = asyncio.Task(tracked(body, root), loop=loop, context=context)
+    run.body = asyncio.Task(tracked(body, root), loop=loop, name=run.id, context=context)
     root.bind(run.body, body, context)
     run.delivery.begin()
     if not run.delivery.replaying:
