@@ -10,7 +10,8 @@ Exception
     │   before anything runs
     ├── CompileError         the code of its first diagnostic; compile-error without one
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting,
-    │                        duplicate-workflow-name
+    │                        duplicate-workflow-name, policy-conflict, unknown-breaker, unknown-limiter,
+    │                        unknown-flag
     ├── UsageError           step-on-method, run-ended, running-loop, eager-tasks, unknown-call-site,
     │                        run-id-invalid, reserved-field, invalid-key, not-in-step, other-thread,
     │                        other-task
@@ -22,6 +23,9 @@ Exception
     │   ├── DeadlineExceeded deadline-exceeded: the error of a run that took too long
     │   └── RunCancelled     run-cancelled: the error of a run that was cancelled
     ├── StepTimeout          step-timeout
+    ├── StepDeadline         step-deadline
+    ├── CircuitOpen          circuit-open
+    ├── LimitReached         limit-reached
     ├── AmbiguousEffect      ambiguous-effect
     ├── KeyConflict          key-conflict
     ├── ChangedArguments     changed-arguments
@@ -56,7 +60,15 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transfor
 DOCS_URL = "https://awaitly.dev/errors/#"
 
 ConfigurationCode = Literal[
-    "unknown-option", "invalid-option", "invalid-duration", "invalid-setting", "duplicate-workflow-name"
+    "unknown-option",
+    "invalid-option",
+    "invalid-duration",
+    "invalid-setting",
+    "duplicate-workflow-name",
+    "policy-conflict",
+    "unknown-breaker",
+    "unknown-limiter",
+    "unknown-flag",
 ]
 UsageCode = Literal[
     "step-on-method",
@@ -106,8 +118,10 @@ class AwaitlyError(Exception):
     Attributes:
         code: one kebab-case slug, the same in logs, spans, diagnostics and documentation.
         codes: every code that instances of the class carry.
+        retryable: whether another attempt may succeed where this one failed.
     """
 
+    retryable: bool = False
     codes: ClassVar[tuple[str, ...]] = ("awaitly-error",)
     code: str = "awaitly-error"
     hint: str = ""
@@ -212,6 +226,7 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
         traceback: the original's traceback as text.
     """
 
+    retryable = True
     hint = "Name the class in errors= if callers are meant to handle it"
     cause_code: str | None = None
 
@@ -273,6 +288,48 @@ def _text(error: BaseException) -> str:
 class StepTimeout(AwaitlyError, code="step-timeout"):
     """An attempt of a step took longer than its `timeout`."""
 
+    retryable = True
+
+
+class StepDeadline(AwaitlyError, code="step-deadline"):
+    """A call of a step, with all its attempts and waits, took longer than its `deadline`."""
+
+
+class CircuitOpen(AwaitlyError, code="circuit-open"):
+    """A circuit breaker turned a call away: the calls before it failed too often.
+
+    Attributes:
+        breaker: the name of the breaker.
+        retry_after: the seconds until it lets a call try again; None when it was opened by hand.
+    """
+
+    hint = 'Try again later, use when_open="wait", or give the step a fallback'
+
+    def __init__(
+        self, message: str, *, breaker: str, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.breaker = breaker
+        self.retry_after = retry_after
+
+
+class LimitReached(AwaitlyError, code="limit-reached"):
+    """A limiter turned a call away: it may not wait, or not so long, or too many wait already.
+
+    Attributes:
+        limiter: the name of the limiter.
+        retry_after: the seconds until there would be room; None where nobody can know.
+    """
+
+    hint = 'Try again later, or let the limiter wait with mode="wait"'
+
+    def __init__(
+        self, message: str, *, limiter: str, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.limiter = limiter
+        self.retry_after = retry_after
+
 
 class AmbiguousEffect(AwaitlyError, code="ambiguous-effect"):
     """A step with `effect="once"` began, and nobody knows whether it happened."""
@@ -291,6 +348,7 @@ class ChangedArguments(AwaitlyError, code="changed-arguments"):
 class DeadlineExceeded(UnexpectedError, code="deadline-exceeded"):
     """A run was not done by its deadline."""
 
+    retryable = False
     hint = "Give the run more time with deadline=, or find out which step took it"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -302,6 +360,7 @@ class DeadlineExceeded(UnexpectedError, code="deadline-exceeded"):
 class RunCancelled(UnexpectedError, code="run-cancelled"):
     """The error of a run that was cancelled."""
 
+    retryable = False
     hint = "Start it again under another id if it should happen after all"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:

@@ -16,7 +16,7 @@ from awaitly.declare.host import HOST, Wanted, install
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
 from awaitly.errors import ConfigurationError, NotSupported, RunNotFound, RunStopped, UnexpectedError
-from awaitly.execute.clock import SystemClock
+from awaitly.policies.clock import SystemClock
 from awaitly.execute.engine import Beginning, Engine
 from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, follow, plan_fork
 from awaitly.execute.hosts import PlainHost

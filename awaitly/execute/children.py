@@ -15,7 +15,7 @@ from awaitly.errors import (
     StuckRun,
     UnexpectedError,
 )
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.execute.services import ChildRun
 from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding

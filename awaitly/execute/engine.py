@@ -30,7 +30,7 @@ from awaitly.errors import (
 )
 from awaitly.execute import ending
 from awaitly.execute.claims import Claims
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.execute.journal import Committer, Log
 from awaitly.execute.leases import Lease
 from awaitly.execute.outcomes import Outcome

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from awaitly.errors import AwaitlyError, RunRefused, StoreError
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log

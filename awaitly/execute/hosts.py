@@ -11,7 +11,7 @@ from typing import Any
 
 from awaitly.errors import UnexpectedError
 from awaitly.execute.attempts import invoke
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.execute.outcomes import raisable
 from awaitly.execute.parallel import mapped, raced, settled, together
 from awaitly.model.clock import Clock

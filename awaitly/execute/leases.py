@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 
 from awaitly.errors import AwaitlyError
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.model.clock import Clock, Timer
 from awaitly.persist.ports import Leases, Owner
 

@@ -83,6 +83,125 @@ class StepFinished(Delivered):
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class FlagDecided(Delivered):
+    """A feature flag has its value for the rest of the run.
+
+    ``variant`` and ``reason`` are the provider's own words for what it chose and why.
+    """
+
+    flag: str
+    value: object
+    provider: str
+    variant: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RetryScheduled(Fact):
+    """The next attempt of a call is far enough away to survive a restart.
+
+    ``attempts`` were made since the time ``since``; the next one is ``due`` at a wall-clock time.
+    """
+
+    call: str
+    step: str
+    attempts: int
+    since: float
+    due: float
+    error: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class StepRetrying(Fact):
+    """An attempt failed and another will follow after ``delay`` seconds. Only observed."""
+
+    call: str
+    step: str
+    attempt: int
+    delay: float
+    error: str
+    message: str = ""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class StepHedged(Fact):
+    """An attempt was slow, so that another one began beside it. Only observed."""
+
+    call: str
+    step: str
+    attempt: int
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class FallbackTaken(Fact):
+    """A call failed and its fallback took its place. Only observed."""
+
+    call: str
+    step: str
+    error: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class CacheHit(Fact):
+    """A call was answered from the cache. Only observed."""
+
+    call: str
+    step: str
+    key: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class LimiterWaited(Fact):
+    """A call waited for its turn. Only observed."""
+
+    call: str
+    step: str
+    limiter: str
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class LimiterRejected(Fact):
+    """A limiter turned a call away. Only observed."""
+
+    call: str
+    step: str
+    limiter: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class BreakerRejected(Fact):
+    """An open circuit turned a call away. Only observed."""
+
+    call: str
+    step: str
+    breaker: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class BreakerOpened(Fact):
+    """A circuit opened; probes are let through in ``seconds``. Only observed."""
+
+    breaker: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class BreakerHalfOpened(Fact):
+    """An open circuit lets probes through. Only observed."""
+
+    breaker: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class BreakerClosed(Fact):
+    """A circuit closed. Only observed."""
+
+    breaker: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepCancelled(Fact):
     """The body cancelled a call before it had an outcome."""
 

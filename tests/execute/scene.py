@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from awaitly import Failure, Runtime, Workflow, current, step
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.persist.ports import Store
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.settings import LeaseSettings, Settings

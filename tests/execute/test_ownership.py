@@ -8,7 +8,7 @@ import pytest
 from awaitly import Ok, sleep, workflow
 from awaitly.errors import LeaseLost, StoreError, StuckRun
 from awaitly.execute import engine
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.model.facts import StepStarted
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended, Claim, Owner

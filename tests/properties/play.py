@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from awaitly import Err, Ok, Runtime, Workflow
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.execute.dry import DryRun
 from awaitly.model.facts import RunFinished, RunStarted
 from awaitly.settings import LeaseSettings, Settings

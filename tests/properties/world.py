@@ -7,7 +7,7 @@ from typing import Any
 
 from awaitly import current
 from awaitly.declare.host import HOST
-from awaitly.execute.clock import pause
+from awaitly.policies.clock import pause
 from awaitly.model.facts import StepFinished
 from awaitly.model.identity import idempotency_key
 from awaitly.persist.stores.memory import MemoryStore

@@ -1,0 +1,74 @@
+"""One call on its way through its policies: what they ask about it, and tell of it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from awaitly.model.clock import Clock
+from awaitly.model.facts import Fact
+from awaitly.policies.clock import pause
+
+T = TypeVar("T")
+Call: TypeAlias = Callable[[], Awaitable[T]]
+
+
+class Course:
+    """A call as its policies see it. This plain form serves steps outside of runs, and policies used by hand.
+
+    Args:
+        clock: What all its times are of.
+        name: The step's, or what else messages call it.
+        expected: The classes of errors that are declared: they are not retried, and no breaker counts them.
+        observe: Told what happens; the default is nobody.
+        call: The identity of the call in its run.
+    """
+
+    __slots__ = ("attempts", "began", "call", "clock", "due", "expected", "name", "observe", "source")
+
+    def __init__(
+        self,
+        clock: Clock,
+        name: str = "",
+        expected: tuple[type[BaseException], ...] = (),
+        *,
+        observe: Callable[[Fact], object] | None = None,
+        call: str = "",
+    ) -> None:
+        self.clock = clock
+        self.name = name
+        self.expected = expected
+        self.observe = observe
+        self.call = call
+        self.attempts = 0  # that have begun
+        self.began = clock.monotonic()
+        self.due: float | None = None  # on the monotonic clock: when the call has to be over
+        self.source = ""  # "cache" or "fallback" if the outcome came from there
+
+    async def attempt(self, function: Call[T]) -> T:
+        """Begin an attempt: the innermost layer."""
+        self.attempts += 1
+        return await function()
+
+    async def pause(self, delay: float, error: BaseException) -> None:
+        """Wait between two attempts; ``error`` is what the earlier one failed with."""
+        await pause(self.clock, delay)
+
+    def remaining(self) -> float | None:
+        """Return the seconds until the call has to be over; None if it may take for ever."""
+        return None if self.due is None else self.due - self.clock.monotonic()
+
+    def limit(self, seconds: float) -> None:
+        """Let the call be over within so many seconds from now, if it did not have to be sooner."""
+        due = self.clock.monotonic() + seconds
+        self.due = due if self.due is None else min(self.due, due)
+
+    def notice(self, kind: Callable[..., Fact], **fields: Any) -> None:
+        """Tell the observer, if there is one, of a fact of this call."""
+        if self.observe is not None:
+            self.observe(kind(at=self.clock.time(), call=self.call, step=self.name, **fields))
+
+
+class Around(Protocol):
+    """A policy with its state, bound to one step: it begins the next layer with ``call()``, once or more or never."""
+
+    async def __call__(self, call: Call[T], course: Course, /) -> T:
+        """Return what the call gives, or raise its failure."""

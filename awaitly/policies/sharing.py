@@ -1,0 +1,90 @@
+"""The states of declared policies, by kind and name, and whose they are: a runtime's, or else the event loop's."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+from awaitly.errors import ConfigurationError
+from awaitly.model.clock import Clock
+from awaitly.model.facts import Fact
+from awaitly.policies.clock import SystemClock
+
+
+class Declaration(Protocol):
+    """A policy as declared: a frozen value."""
+
+    @property
+    def name(self) -> str | None:
+        """What it is shared by; None if it is nobody else's."""
+
+
+D = TypeVar("D", bound=Declaration)
+S = TypeVar("S")
+
+
+class Shared:
+    """Makes the state of a declaration when it is first asked for, and gives everybody the same.
+
+    Args:
+        clock: The clock of all states.
+        observe: Told of what happens to states by themselves, such as a circuit that opens.
+        effective: Gives the declaration that is in force, as an operator's settings may change it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        observe: Callable[[Fact], object] | None = None,
+        effective: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.observe = observe
+        self._effective = effective
+        self._states: dict[tuple[type, str], tuple[Declaration, Any]] = {}
+
+    def state(self, kind: type[S], declaration: D, make: Callable[[D], S]) -> S:
+        """Return the state of a declaration; ``make`` gets the declaration in force.
+
+        Raises:
+            ConfigurationError: ``policy-conflict``, if the name stands for another declaration.
+        """
+        # The declaration is kept, so that the id of one without a name stays its own.
+        key = kind, declaration.name if declaration.name is not None else f"#{id(declaration)}"
+        known = self._states.get(key)
+        if known is None:
+            in_force = declaration if self._effective is None else self._effective(declaration)
+            known = self._states[key] = declaration, make(in_force)
+        if known[0] != declaration:
+            raise ConfigurationError(
+                f"{declaration.name!r} is declared twice, and not the same: as {known[0]!r} and as {declaration!r}",
+                hint="declare it once and use that, or give one of them another name",
+                code="policy-conflict",
+            )
+        found: S = known[1]
+        return found
+
+    def states(self, kind: type[S]) -> Mapping[str, S]:
+        """Return the states of one kind by name, for those who report on them."""
+        return {name: state for (known, name), (_, state) in self._states.items() if known is kind}
+
+    def notice(self, kind: Callable[..., Fact], **fields: Any) -> None:
+        """Tell the observer, if there is one, of a fact."""
+        if self.observe is not None:
+            self.observe(kind(at=self.clock.time(), **fields))
+
+
+SHARED: ContextVar[Shared | None] = ContextVar("awaitly.shared", default=None)
+
+_of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, Shared]" = WeakKeyDictionary()
+_of_process = Shared(SystemClock())
+
+
+def shared() -> Shared:
+    """Return the states of the calling context: the runtime's that is active, or else those of the event loop."""
+    found = SHARED.get()
+    if found is not None:
+        return found
+    loop = asyncio._get_running_loop()
+    return _of_process if loop is None else _of_loops.setdefault(loop, Shared(SystemClock()))
