@@ -22,7 +22,9 @@ class Course:
         call: The identity of the call in its run.
     """
 
-    __slots__ = ("attempts", "began", "call", "clock", "due", "expected", "name", "observe", "source")
+    __slots__ = (
+        "args", "attempts", "began", "call", "clock", "due", "expected", "kwargs", "name", "observe", "source"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,6 +40,8 @@ class Course:
         self.expected = expected
         self.observe = observe
         self.call = call
+        self.args: tuple[Any, ...] = ()  # what the step was called with
+        self.kwargs: dict[str, Any] = {}
         self.attempts = 0  # that have begun
         self.began = clock.monotonic()
         self.due: float | None = None  # on the monotonic clock: when the call has to be over
