@@ -15,10 +15,10 @@ from awaitly.errors import (
     StuckRun,
     UnexpectedError,
 )
-from awaitly.policies.clock import pause
 from awaitly.execute.services import ChildRun
 from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding
+from awaitly.policies.clock import pause
 from awaitly.result import Err
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import Any
 
 from awaitly.errors import UnexpectedError
 from awaitly.execute.attempts import invoke
-from awaitly.policies.clock import pause
 from awaitly.execute.outcomes import raisable
 from awaitly.execute.parallel import mapped, raced, settled, together
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext
 from awaitly.model.effects import Effect
+from awaitly.policies.clock import pause
 from awaitly.result import Err, Ok
 
 Answer = Coroutine[object, None, Any]

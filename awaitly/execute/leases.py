@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 
 from awaitly.errors import AwaitlyError
-from awaitly.policies.clock import pause
 from awaitly.model.clock import Clock, Timer
 from awaitly.persist.ports import Leases, Owner
+from awaitly.policies.clock import pause
 
 
 class Lease:

@@ -5,9 +5,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from awaitly import Failure, Runtime, Workflow, current, step
-from awaitly.policies.clock import pause
 from awaitly.persist.ports import Store
 from awaitly.persist.stores.memory import MemoryStore
+from awaitly.policies.clock import pause
 from awaitly.settings import LeaseSettings, Settings
 from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore, Life
