@@ -4,27 +4,33 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextvars import Context, Token, copy_context
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from awaitly.declare.host import HOST, Wanted, install
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
 from awaitly.errors import ConfigurationError, NotSupported, RunNotFound, RunStopped, UnexpectedError
-from awaitly.policies.clock import SystemClock
-from awaitly.execute.engine import Beginning, Engine
-from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, follow, plan_fork
+from awaitly.execute.engine import Engine
+from awaitly.execute.handles import Handle
+from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, plan_fork
 from awaitly.execute.hosts import PlainHost
+from awaitly.execute.journal import Committer
+from awaitly.execute.leases import Lease
 from awaitly.execute.local import run_locally
-from awaitly.execute.loops import at_home, each_on, on
+from awaitly.execute.loops import at_home, on
 from awaitly.execute.outcomes import Outcome
 from awaitly.execute.parting import mismatch
+from awaitly.execute.recovery import Recovery
 from awaitly.execute.retrying import retry
+from awaitly.execute.services import Services
+from awaitly.execute.starting import Beginning, start, start_child
+from awaitly.execute.waiting import outcome
 from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
@@ -35,6 +41,7 @@ from awaitly.model.state import RunRecord, Status
 from awaitly.observe.bus import Bus, Sink
 from awaitly.persist.owners import this_owner
 from awaitly.persist.ports import Store
+from awaitly.policies.clock import SystemClock
 from awaitly.result import Err, Ok
 
 if TYPE_CHECKING:
@@ -84,6 +91,7 @@ class Runtime:
         self._programs: dict[int, Program] = {}
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._engine: Engine | None = None
+        self._recovery: Recovery | None = None
         self._bus: Bus | None = None
         self._token: Token[Any] | None = None
         for workflow in workflows:
@@ -117,24 +125,14 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         await store.open()
         self._bus = Bus(self._sinks) if self._sinks else None
-        engine = Engine(
-            store=store,
-            owner=this_owner(),
-            clock=self.clock,
-            ttl=self.settings.lease.ttl,
-            host=HOST,
-            context=_neutral_context(),
-            program=self._program,
-            bind=_bound,
-            start_run=self._begin,
-            check=_check,
-            recovers=self._recover,
-            observe=self._bus.publish if self._bus is not None else None,
-        )
+        engine = Engine(self._services(store))
+        engine.services.start_child = partial(start_child, engine)
+        self._recovery = recovery = Recovery(engine, takes_over=self._recover)
         for program in self._programs.values():
-            engine.know(program)
+            recovery.know(program)
         try:
             await engine.open()
+            await recovery.open()
         except BaseException:
             await store.close()
             raise
@@ -148,8 +146,9 @@ class Runtime:
             timeout: A duration; default: the setting ``shutdown_timeout``.
         """
         engine, self._engine = self._engine, None
-        if engine is None:
+        if engine is None or self._recovery is None:
             return
+        self._recovery.close()
         allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
             await engine.close(allowed)
@@ -157,6 +156,22 @@ class Runtime:
                 await self._bus.close(allowed)
         finally:
             await engine.store.close()
+
+    def _services(self, store: Store) -> Services:
+        context = _neutral_context()
+        return Services(
+            clock=self.clock,
+            store=store,
+            committer=Committer(store, self.clock, context),
+            lease=Lease(store, this_owner(), self.settings.lease.ttl, self.clock, context),
+            host=HOST,
+            context=context,
+            bind=_bound,
+            program=self._program,
+            start_run=self._begin,
+            check=_check,
+            observe=self._bus.publish if self._bus is not None else None,
+        )
 
     # Running.
 
@@ -327,16 +342,16 @@ class Runtime:
     async def _begun(
         self, engine: Engine, program: Program, options: RunOptions, args: Any, kwargs: Any, wanted: Wanted
     ) -> Any:
-        if engine.know(program):
-            await engine.recover()
+        if self._recovery is not None and self._recovery.know(program):
+            await self._recovery.recover()
         asked = Beginning(
             id=options.id, deadline=options.deadline, flags=options.flags, metadata=options.metadata,
             attach=options.attach,
         )  # fmt: skip
-        run_id = await engine.start(program, args, kwargs, asked)
+        run_id = await start(engine, program, args, kwargs, asked)
         if wanted == "handle":
             return Handle(engine, program, run_id)
-        return _wanted(await engine.outcome(program, run_id), wanted)
+        return _wanted(await outcome(engine, program, run_id), wanted)
 
     async def _run_locally(self, program: Program, options: RunOptions, args: Any, kwargs: Any, wanted: Wanted) -> Any:
         if wanted == "handle":
@@ -379,43 +394,6 @@ class Runtime:
         if self._engine is None:
             raise RunStopped("the runtime is not open", hint="use it inside: async with Runtime(...) as rt")
         return self._engine
-
-
-class Handle(Generic[T, E]):
-    """A run that has been started: see :class:`awaitly.declare.workflow.RunHandle`."""
-
-    def __init__(self, engine: Engine, program: Program, run_id: str) -> None:
-        self.loop = asyncio.get_running_loop()  # the engine's: handles are made there
-        self._engine = engine
-        self._program = program
-        self.id = run_id
-
-    @at_home
-    async def status(self) -> Status:
-        """Return where the run is in its life."""
-        record = await self._engine.store.find(self.id)
-        if record is None:
-            raise RunNotFound(f"run {self.id!r} has been removed", hint="ended runs are kept for their retention time")
-        return record.status
-
-    @at_home
-    async def result(self) -> "Ok[T] | Err[E] | Err[UnexpectedError]":
-        """Wait for the end of the run and return its result."""
-        return (await self._engine.outcome(self._program, self.id)).result()
-
-    @at_home
-    async def cancel(self, reason: str = "") -> None:
-        """Ask for the run's cancellation; returns when the request is stored."""
-        await self._engine.cancel(self.id, reason)
-
-    async def signal(self, name: str, payload: object = None) -> None:
-        """Raise ``not-supported``: signals are not built yet."""
-        raise NotSupported("signals are not built yet", hint="poll from a step, or start another run")
-
-    async def events(self) -> AsyncIterator[Fact]:
-        """Yield the facts of the run as they are stored, from its start to its end."""
-        async for fact in each_on(self.loop, follow(self._engine, self.id)):
-            yield fact
 
 
 def _stands_for(fn: Any, known: Any) -> bool:

@@ -2,18 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from awaitly.errors import AwaitlyError, RunStopped
+from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
 from awaitly.execute.run import Run
 from awaitly.execute.supervise import supervise
 from awaitly.model.facts import Fact, RunStarted
 from awaitly.model.program import Program
-
-if TYPE_CHECKING:
-    from awaitly.execute.engine import Engine
-
 
 PATIENCE = 1.0  # seconds for an await that is not awaitly's
 
@@ -21,7 +18,7 @@ PATIENCE = 1.0  # seconds for an await that is not awaitly's
 class _Nowhere:
     """A committer that keeps nothing."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self.clock = engine.clock
 
     def send(self, log: Log) -> None:
@@ -48,7 +45,7 @@ class DryRun:
     """One replay of recorded facts against a program."""
 
     def __init__(
-        self, engine: "Engine", program: Program, run_id: str, started: RunStarted, facts: Sequence[Fact]
+        self, engine: Engine, program: Program, run_id: str, started: RunStarted, facts: Sequence[Fact]
     ) -> None:
         self._program = program
         self._started = started

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from awaitly.errors import AwaitlyError, RunRefused, StoreError
-from awaitly.policies.clock import pause
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
@@ -22,6 +21,7 @@ from awaitly.model.facts import (
 )
 from awaitly.model.program import Program
 from awaitly.model.state import Status
+from awaitly.policies.clock import pause
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
 
@@ -93,7 +93,7 @@ def _position(run_id: str, past: Sequence[Fact], at: str) -> int:
 
 async def begin_fork(engine: Engine, program: Program, new_id: str, plan: ForkPlan) -> None:
     """Store the new run with what it keeps, in one commit, and continue it from there."""
-    await engine.wholly(_forked(engine, program, new_id, plan))
+    await engine.errands.wholly(_forked(engine, program, new_id, plan))
 
 
 async def _forked(engine: Engine, program: Program, new_id: str, plan: ForkPlan) -> None:
@@ -132,7 +132,7 @@ async def _checked(engine: Engine, program: Program, run_id: str) -> Verdict:
     name = program.graph.workflow
     try:
         facts = await engine.store.read(run_id)
-        engine.check(program, run_id, facts)
+        engine.services.check(program, run_id, facts)
         started = facts[0]
         assert isinstance(started, RunStarted)
         dry = DryRun(engine, program, run_id, started, facts[1:])

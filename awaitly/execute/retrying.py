@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from awaitly.errors import LeaseLost, RunRefused
+from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
 from awaitly.model.effects import Effect
 from awaitly.model.facts import (
@@ -20,11 +20,8 @@ from awaitly.model.facts import (
 )
 from awaitly.model.program import Program
 
-if TYPE_CHECKING:
-    from awaitly.execute.engine import Engine
 
-
-async def retry(engine: "Engine", program: Program, run_id: str) -> None:
+async def retry(engine: Engine, program: Program, run_id: str) -> None:
     """Continue a failed run from before the outcome that ended it.
 
     The failed outcome that left the workflow is removed with everything delivered after it; failures that the body
@@ -33,10 +30,10 @@ async def retry(engine: "Engine", program: Program, run_id: str) -> None:
     Raises:
         RunRefused: If the run has not failed, or an effect would be repeated; the run is untouched.
     """
-    await engine.wholly(_retried(engine, program, run_id))
+    await engine.errands.wholly(_retried(engine, program, run_id))
 
 
-async def retry_child(engine: "Engine", program: Program, run_id: str, since: float) -> None:
+async def retry_child(engine: Engine, program: Program, run_id: str, since: float) -> None:
     """Retry a child that had failed before its parent was retried; one that may not be retried stays failed."""
     facts = await engine.store.read(run_id)
     end = facts[-1] if facts else None
@@ -50,7 +47,7 @@ def allowed_time(started: RunStarted) -> float | None:
     return None if started.deadline is None else started.deadline - started.at
 
 
-async def _retried(engine: "Engine", program: Program, run_id: str) -> None:
+async def _retried(engine: Engine, program: Program, run_id: str) -> None:
     facts = await engine.store.read(run_id)
     cut = _cut(run_id, program, facts)
     claim = await engine.claims.take(run_id, ended=True)
@@ -64,7 +61,7 @@ async def _retried(engine: "Engine", program: Program, run_id: str) -> None:
 
 
 async def _continued(
-    engine: "Engine", program: Program, run_id: str, fence: int, facts: Sequence[Fact], cut: int
+    engine: Engine, program: Program, run_id: str, fence: int, facts: Sequence[Fact], cut: int
 ) -> None:
     if await engine.store.read(run_id) != facts:
         raise RunRefused(f"run {run_id!r} was continued by somebody else meanwhile", hint="look at it again")

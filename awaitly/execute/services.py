@@ -1,8 +1,8 @@
 """What runs share: the parts of a runtime, handed down once."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from awaitly.execute.journal import Committer
@@ -47,7 +47,8 @@ class Services:
     bind: Callable[[Any], StepBinding]
     program: Callable[[Any], Program]
     start_run: Callable[..., Coroutine[Any, Any, Any]]
-    start_child: StartChild
+    check: Callable[[Program, str, Sequence[Fact]], None]
+    start_child: StartChild = field(init=False)  # of the engine, which needs these services
     observe: Observe | None = None
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:

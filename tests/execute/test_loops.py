@@ -6,8 +6,9 @@ import pytest
 
 from awaitly import Ok, gather, step, workflow
 from awaitly.errors import RunStopped
+from awaitly.execute.handles import Handle
 from awaitly.model.facts import RunFinished, RunStarted
-from awaitly.runtime import Handle, Runtime
+from awaitly.runtime import Runtime
 
 
 @step

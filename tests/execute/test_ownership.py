@@ -7,11 +7,11 @@ import pytest
 
 from awaitly import Ok, sleep, workflow
 from awaitly.errors import LeaseLost, StoreError, StuckRun
-from awaitly.execute import engine
-from awaitly.policies.clock import pause
+from awaitly.execute import recovery
 from awaitly.model.facts import StepStarted
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended, Claim, Owner
+from awaitly.policies.clock import pause
 from tests.execute.scene import Scene, once, read, write
 
 
@@ -271,7 +271,7 @@ def test_a_forgotten_owner_learns_which_runs_it_has_lost_meanwhile(scene: Scene)
 
 def test_runs_that_cannot_be_continued_do_not_hide_younger_ones(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        monkeypatch.setattr(engine, "RECOVER", 3)
+        monkeypatch.setattr(recovery, "PAGE", 3)
         scene.hold("a")
         async with scene.runtime() as rt:
             for number in range(7):
