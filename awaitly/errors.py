@@ -332,7 +332,7 @@ class LimitReached(AwaitlyError, code="limit-reached"):
 
 
 class AmbiguousEffect(AwaitlyError, code="ambiguous-effect"):
-    """A step with `effect="once"` began, and nobody knows whether it happened."""
+    """A step with `effect="once"` began, and nobody knows whether it happened, or what its outcome was."""
 
     hint = "Find out whether it happened, and register a function with its step's verify that does so from then on"
 

@@ -71,7 +71,11 @@ class EachStarted(Fact):
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepFinished(Delivered):
-    """A call has its outcome: a value, a declared failure, or an unexpected error."""
+    """A call has its outcome: a value, a declared failure, or an unexpected error.
+
+    ``attempts`` is 0 if its function never ran: ``source`` then says ``cache`` or ``fallback``, or an open circuit or a
+    full limiter refused it. ``variant`` names the function that ran in the step's place.
+    """
 
     call: str
     step: str
@@ -80,11 +84,13 @@ class StepFinished(Delivered):
     payload: bytes
     attempts: int = 1
     seconds: float = 0.0
+    source: str = ""
+    variant: str = ""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
-class FlagDecided(Delivered):
-    """A feature flag has its value for the rest of the run.
+class FlagDecided(Fact):
+    """A feature flag has its value for the rest of the run. The body does not see it: it is not delivered.
 
     ``variant`` and ``reason`` are the provider's own words for what it chose and why.
     """
@@ -100,7 +106,8 @@ class FlagDecided(Delivered):
 class RetryScheduled(Fact):
     """The next attempt of a call is far enough away to survive a restart.
 
-    ``attempts`` were made since the time ``since``; the next one is ``due`` at a wall-clock time.
+    ``attempts`` were made since the time ``since``; the last one failed with ``payload``, an encoded error; the next
+    one is ``due``. Times are of the wall clock.
     """
 
     call: str
@@ -108,7 +115,7 @@ class RetryScheduled(Fact):
     attempts: int
     since: float
     due: float
-    error: str
+    payload: bytes
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
@@ -203,11 +210,12 @@ class BreakerClosed(Fact):
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepCancelled(Fact):
-    """The body cancelled a call before it had an outcome."""
+    """The body cancelled a call before it had an outcome, after ``attempts`` that had failed."""
 
     call: str
     step: str
     arguments: str
+    attempts: int = 0
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

@@ -124,6 +124,24 @@ async def precious(x: int) -> str:
     return await write("after")
 
 
+said: dict[str, bool] = {}
+
+
+@step(effect="once")
+async def asked(name: str) -> str:
+    return await once.fn(name)
+
+
+@asked.verify
+async def happened(name: str) -> bool:
+    return said[name]
+
+
+@workflow
+async def asking(x: int) -> str:
+    return await asked("o")
+
+
 @workflow(durable=False)
 async def fleeting(x: int) -> list[str]:
     a, b = await gather(write("a"), read("b"))
@@ -258,6 +276,42 @@ def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> None:
         assert scene.facts("run")[1] == "StepStarted once#0"
 
     scene.play(story())
+
+
+def interrupted(scene: Scene, verified: bool) -> Ok[str] | Err[Exception]:
+    """Interrupt a run while ``asked`` is under way, and continue it when its verification answers."""
+    results: list[Ok[str] | Err[Exception]] = []
+    said["o"] = verified
+
+    async def story() -> None:
+        scene.hold("o")
+        async with scene.runtime() as rt:
+            await rt.start(asking.options(id="run"), 1)
+            await scene.until("o")
+            await rt.shutdown(0)
+        scene.release("o")
+        async with scene.runtime() as rt:
+            results.append(await rt.run(asking.options(id="run"), 1))
+
+    scene.play(story())
+    return results[0]
+
+
+def test_what_happened_once_says_so_when_its_verification_knows(scene: Scene) -> None:
+    result = interrupted(scene, verified=True)
+
+    assert isinstance(result, Err)
+    assert isinstance(result.error, UnexpectedError)
+    assert result.error.cause_code == "ambiguous-effect"
+    assert "@asked.verify says that it happened: only its outcome is not known" in str(result.error)
+    assert "nobody knows whether" not in str(result.error)
+    assert "look the outcome up" in (result.error.hint or "")
+    assert scene.log.count("o") == 1
+
+
+def test_what_did_not_happen_as_its_verification_knows_is_done(scene: Scene) -> None:
+    assert interrupted(scene, verified=False) == Ok("o")
+    assert scene.log.count("o") == 2
 
 
 def test_what_happens_once_is_done_when_its_start_was_not_stored(scene: Scene) -> None:
