@@ -500,6 +500,8 @@ class Failure(Exception):
 
     Attributes:
         retryable: whether a retry policy tries again by default; set by the class keyword.
+        not_executed: whether it says that nothing has happened, so that even a step with `effect="once"` may be
+            attempted again; set by the class keyword.
 
     Raises:
         UsageError: when a subclass is defined with a field that exceptions need for themselves
@@ -507,12 +509,17 @@ class Failure(Exception):
     """
 
     retryable: ClassVar[bool] = False
+    not_executed: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, retryable: bool | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, retryable: bool | None = None, not_executed: bool | None = None, **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         _refuse_reserved(cls)
         if retryable is not None:
             cls.retryable = retryable
+        if not_executed is not None:
+            cls.not_executed = not_executed
         # Never really frozen: Python itself writes tracebacks, causes and notes to exceptions.
         dataclasses.dataclass(eq=False, repr=False)(cls)
 
