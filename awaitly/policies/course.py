@@ -23,7 +23,8 @@ class Course:
     """
 
     __slots__ = (
-        "args", "attempts", "began", "call", "clock", "due", "expected", "kwargs", "name", "observe", "source"
+        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "name",
+        "observe", "source",
     )  # fmt: skip
 
     def __init__(
@@ -44,21 +45,32 @@ class Course:
         self.kwargs: dict[str, Any] = {}
         self.attempts = 0  # that have begun
         self.began = clock.monotonic()
+        self.attempting = 0  # attempts that are under way: several, where a call is hedged
         self.due: float | None = None  # on the monotonic clock: when the call has to be over
+        self.horizon: float | None = None  # likewise: when what it belongs to has to be; no wait begins beyond it
         self.source = ""  # "cache" or "fallback" if the outcome came from there
 
     async def attempt(self, function: Call[T]) -> T:
         """Begin an attempt: the innermost layer."""
         self.attempts += 1
-        return await function()
+        self.attempting += 1
+        try:
+            return await function()
+        finally:
+            self.attempting -= 1
 
     async def pause(self, delay: float, error: BaseException) -> None:
         """Wait between two attempts; ``error`` is what the earlier one failed with."""
         await pause(self.clock, delay)
 
     def remaining(self) -> float | None:
-        """Return the seconds until the call has to be over; None if it may take for ever."""
-        return None if self.due is None else self.due - self.clock.monotonic()
+        """Return the seconds that are left for waiting; None if it may take for ever."""
+        due, horizon = self.due, self.horizon
+        if due is None:
+            due = horizon
+        elif horizon is not None:
+            due = min(due, horizon)
+        return None if due is None else due - self.clock.monotonic()
 
     def limit(self, seconds: float) -> None:
         """Let the call be over within so many seconds from now, if it did not have to be sooner."""

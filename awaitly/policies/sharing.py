@@ -43,6 +43,7 @@ class Shared:
         self.observe = observe
         self._effective = effective
         self._states: dict[tuple[type, str], tuple[Declaration, Any]] = {}
+        self._kept: dict[tuple[int, str], tuple[object, Any]] = {}
 
     def state(self, kind: type[S], declaration: D, make: Callable[[D], S]) -> S:
         """Return the state of a declaration; ``make`` gets the declaration in force.
@@ -62,6 +63,14 @@ class Shared:
                 hint="declare it once and use that, or give one of them another name",
                 code="policy-conflict",
             )
+        found: S = known[1]
+        return found
+
+    def kept(self, owner: object, name: str, make: Callable[[], S]) -> S:
+        """Return what was made for an owner under a name, or make it: once, as long as these states live."""
+        known = self._kept.get((id(owner), name))
+        if known is None:  # the owner is kept, so that its id stays its own
+            known = self._kept[id(owner), name] = owner, make()
         found: S = known[1]
         return found
 

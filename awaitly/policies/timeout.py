@@ -1,10 +1,13 @@
-"""A limit on the time that an awaitable may take."""
+"""Limits on time: of an awaitable, of one attempt, and of a call with all its attempts and waits."""
 
 import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from awaitly.errors import StepDeadline, StepTimeout
 from awaitly.model.clock import Clock
+from awaitly.model.durations import humanised
+from awaitly.policies.course import Call, Course
 
 T = TypeVar("T")
 
@@ -35,3 +38,95 @@ class Expired(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+def attempt_limit(timeout: float | None, course: Course) -> float | None:
+    """Return the seconds that an attempt may take: its timeout, or what is left of its call's deadline."""
+    if course.due is None:
+        return timeout
+    left = max(0.0, course.due - course.clock.monotonic())
+    return left if timeout is None else min(timeout, left)
+
+
+def too_long(name: str, timeout: float | None, limit: float) -> StepTimeout | StepDeadline:
+    """Return the error of an attempt that was ended after ``limit`` seconds."""
+    if timeout is not None and limit >= timeout:
+        return StepTimeout(
+            f"an attempt of step {name} took longer than its timeout of {humanised(timeout)}",
+            hint="raise timeout= if the step needs more, or make what it calls answer sooner",
+        )
+    return out_of_time(name)
+
+
+def out_of_time(name: str) -> StepDeadline:
+    """Return the error of a call that was not done by its deadline."""
+    return StepDeadline(
+        f"step {name} was not done by its deadline, with all its attempts and waits",
+        hint="raise deadline= if the step needs more, or let it wait and try less",
+    )
+
+
+class Timeout:
+    """Ends an attempt that takes too long, by cancelling it.
+
+    Args:
+        seconds: What one attempt may take; None: only what is left of the call's deadline.
+    """
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    async def __call__(self, call: Call[T], course: Course) -> T:
+        """Return what the call gives.
+
+        Raises:
+            StepTimeout: If it took longer.
+            StepDeadline: If the deadline of the whole call came first.
+        """
+        limit = attempt_limit(self._seconds, course)
+        if limit is None:
+            return await call()
+        try:
+            return await within(call(), limit, course.clock)
+        except Expired:
+            raise too_long(course.name, self._seconds, limit) from None
+
+
+class Deadline:
+    """Limits a call with all that lies below: waits are ended, an attempt's own limit gets shorter.
+
+    Args:
+        seconds: What the call may take in all, from its first attempt on.
+    """
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def __call__(self, call: Call[T], course: Course) -> T:
+        """Return what the call gives.
+
+        Raises:
+            StepDeadline: If it took longer. The error of the last attempt, if there was one, is its cause.
+        """
+        course.due = course.began + self._seconds
+        limit = asyncio.timeout(None)
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            if not course.attempting:  # what is under way ends by the limit of its attempt
+                limit.reschedule(loop.time())
+
+        timer = course.clock.call_later(max(0.0, course.due - course.clock.monotonic()), end)
+        try:
+            async with limit:
+                return await call()
+        except TimeoutError as error:
+            if limit.expired():
+                raise out_of_time(course.name) from error.__cause__
+            raise
+        finally:
+            timer.cancel()
