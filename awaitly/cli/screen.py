@@ -70,6 +70,11 @@ class Screen:
         for fact in facts:
             self.notice(Notice(run, workflow, fact))
 
+    def say(self, text: str) -> None:
+        """Say something beside what happens in the run."""
+        with self._lock:
+            self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Show the run while the block lasts; a tree stays behind."""

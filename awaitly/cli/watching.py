@@ -8,7 +8,7 @@ from awaitly.cli.failing import FAILED, INTERRUPTED
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
 from awaitly.cli.stores import existing_runtime, shown_store, store_option
-from awaitly.cli.ways import command
+from awaitly.cli.ways import Ways
 from awaitly.model.facts import RunFinished
 from awaitly.model.state import Status
 from awaitly.runtime import Runtime
@@ -20,28 +20,36 @@ _INTERVAL = 0.25  # seconds between two looks
 @click.argument("run_id", metavar="ID")
 @store_option
 def watch(run_id: str, store: str | None) -> int:
-    """Watch a run until it ends, wherever it is executed. Ctrl-C stops watching, not the run."""
+    """Watch a run until it ends, wherever it is executed. Ctrl-C stops watching, not the run.
+
+    If its process is gone, watch says so and waits for somebody to continue it.
+    """
     return asyncio.run(_watch(store, run_id))
 
 
 async def _watch(store: str | None, run_id: str) -> int:
-    screen = Screen()
+    screen, ways = Screen(), Ways(targets=("TARGET",), store=store)
     with screen.showing():
         async with existing_runtime(store) as runtime:
             with Interrupts(lambda twice: None).heeded() as interrupts:
                 try:
-                    return await interrupts.until(_until_ended(screen, runtime, run_id))
+                    return await interrupts.until(_until_ended(screen, ways, runtime, run_id))
                 except Interrupted:
-                    click.echo(f"the run goes on; watch it again with: {command('runs', 'watch', run_id)}", err=True)
+                    goes_on = f"the run goes on; watch it again with: {ways.watch(run_id)}"
+                    click.echo(await _forsaken(ways, runtime, run_id) or goes_on, err=True)
                     return INTERRUPTED
 
 
-async def _until_ended(screen: Screen, runtime: Runtime, run_id: str) -> int:
+async def _until_ended(screen: Screen, ways: Ways, runtime: Runtime, run_id: str) -> int:
     record = await runtime.record(run_id)
     facts = await runtime.facts(run_id)
     screen.follow(run_id, record.workflow, shown_store(runtime), facts)
-    seen = len(facts)
+    seen, said = len(facts), None
     while not (facts and isinstance(facts[-1], RunFinished)):
+        forsaken = await _forsaken(ways, runtime, run_id)
+        if forsaken is not None and forsaken != said:
+            screen.say(forsaken)
+        said = forsaken
         await asyncio.sleep(_INTERVAL)
         facts = await runtime.facts(run_id, after=seen - 1)
         screen.add(run_id, record.workflow, facts)
@@ -49,3 +57,10 @@ async def _until_ended(screen: Screen, runtime: Runtime, run_id: str) -> int:
     record = await runtime.record(run_id)
     click.echo(f"{run_id} has {record.status}" if record.status is not Status.CANCELLED else f"{run_id} was cancelled")
     return 0 if record.status is Status.SUCCEEDED else FAILED
+
+
+async def _forsaken(ways: Ways, runtime: Runtime, run_id: str) -> str | None:
+    """Return what to say of a run that nobody executes; None if somebody does, or it has ended."""
+    if not await runtime.interrupted([await runtime.record(run_id)]):
+        return None
+    return f"nobody executes {run_id} now; continue with: {ways.again(run_id)}"

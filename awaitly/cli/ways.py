@@ -34,6 +34,10 @@ class Ways:
         """Return the command that shows what happened."""
         return command("runs", "show", run, *self._stored())
 
+    def watch(self, run: str) -> str:
+        """Return the command that follows the run."""
+        return command("runs", "watch", run, *self._stored())
+
     def retry(self, run: str) -> str:
         """Return the command that continues a failed run from before its failure."""
         return command("runs", "retry", run, *self._named(), *self._stored())

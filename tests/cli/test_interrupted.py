@@ -131,6 +131,46 @@ def test_watch_follows_a_run_of_another_process_to_its_end(
     assert [line.split()[1] for line in err.splitlines()] == ["wait_for_file", "record"]
 
 
+def test_watch_says_once_that_nobody_executes_the_run_and_watches_on(
+    process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    watching = process("runs", "watch", "g")
+    assert watching.stderr is not None
+    watching.stderr.readline()
+    started.kill()
+    started.wait()
+
+    assert watching.stderr.readline() == (
+        "nobody executes g now; continue with: awaitly runs resume g --target TARGET\n"
+    )
+    gate.touch()
+    awaitly("runs", "resume", "g", "--target", f"{FLOWS}:gated")
+    out, err = watching.communicate(timeout=PATIENCE)
+
+    assert (watching.returncode, out) == (0, "g has succeeded\n")
+    assert [line.split()[1] for line in err.splitlines()] == ["wait_for_file", "record"]
+
+
+def test_who_stops_watching_an_interrupted_run_hears_how_to_continue_it(
+    process: Start, ledger: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    started.kill()
+    started.wait()
+    watching = process("runs", "watch", "g", "--store", "awaitly.db")
+    assert watching.stderr is not None
+    watching.stderr.readline()
+    first = watching.stderr.readline()
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=PATIENCE)
+
+    told = "nobody executes g now; continue with: awaitly runs resume g --target TARGET --store awaitly.db\n"
+    assert (first, err, watching.returncode) == (told, told, 130)
+
+
 def test_a_run_of_another_process_is_cancelled(
     process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
 ) -> None:
