@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from awaitly.errors import AwaitlyError
+from awaitly.errors import AwaitlyError, UnexpectedError
 from awaitly.persist.ports import Claim, Store
 
 
@@ -13,7 +13,7 @@ class Claims:
         self._store = store
         self._owner = owner
         self._uncertain: set[str] = set()  # runs of which it is not known whether they are ours
-        self._unreleased: dict[str, int] = {}  # fences of runs that could not be given back yet
+        self._unreleased: dict[str, tuple[int, bool]] = {}  # fences of runs that could not be given back yet
 
     async def take(self, run: str, *, ended: bool = False) -> Claim | None:
         """Take a run that nobody alive owns; None if somebody does.
@@ -33,12 +33,20 @@ class Claims:
                 self._uncertain.add(run)
         return claim
 
-    async def give_back(self, run: str, fence: int) -> None:
-        """Release a run, now or as soon as the store is there again."""
+    async def give_back(self, run: str, fence: int, error: BaseException | None = None) -> None:
+        """Release a run, now or as soon as the store is there again.
+
+        Args:
+            run: The run.
+            fence: Its fence.
+            error: Why it cannot go on here. A defect counts as if the process had died of it: the run would be tried
+                again for ever, and what it began each time repeated.
+        """
+        counted = isinstance(error, UnexpectedError) or not isinstance(error, AwaitlyError | None)
         try:
-            await self._store.release(run, fence)
+            await self._store.release(run, fence, counted=counted)
         except AwaitlyError:
-            self._unreleased[run] = fence
+            self._unreleased[run] = fence, counted
 
     def doubt(self, run: str) -> None:
         """Note that a run may have been created here, though the store could not say so."""
@@ -52,7 +60,7 @@ class Claims:
                 continue
             self._uncertain.discard(run)
             if record is not None and record.owner == self._owner and run not in executed:
-                self._unreleased[run] = record.fence
-        for run, fence in list(self._unreleased.items()):
-            await self._store.release(run, fence)
+                self._unreleased[run] = record.fence, False
+        for run, (fence, counted) in list(self._unreleased.items()):
+            await self._store.release(run, fence, counted=counted)
             del self._unreleased[run]

@@ -21,6 +21,7 @@ from awaitly.execute.claims import Claims
 from awaitly.execute.errands import Errands
 from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.recorded import start_of
 from awaitly.execute.resting import Resting
 from awaitly.execute.run import Run
 from awaitly.execute.services import Services
@@ -33,7 +34,7 @@ from awaitly.policies.timeout import Expired, within
 
 LAST_TURNS = 1.0  # seconds that stopped bodies have for their finally blocks
 CLAIMS = 5  # without a new fact in between: then a run is stuck
-STUCK = "find out what kills its process, then: awaitly runs resume"
+STUCK = "find out what kills its process or stops it, then: awaitly runs resume"
 
 _log = logging.getLogger("awaitly")
 
@@ -114,18 +115,17 @@ class Engine:
         if claim is None:
             return False
         try:
-            facts = await self.store.read(run_id)
-            started = facts[0]
-            assert isinstance(started, RunStarted)
             if claim.record.claims > CLAIMS and not force:
                 raise StuckRun(f"run {run_id!r} was claimed {claim.record.claims} times and got no further", hint=STUCK)
+            facts = await self.store.read(run_id)
+            started = start_of(run_id, facts)
             self.services.check(program, run_id, facts)
             log = Log(self.services.committer, run_id, self.lease.owner.id, claim.fence, len(facts))
             self.execute(program, log, started, facts[1:], cancelled=claim.record.cancel_requested)
         except Exception as error:
             if isinstance(error, AwaitlyError) and not isinstance(error, StoreError):
                 self._unfit[run_id] = graph, error
-            await self.claims.give_back(run_id, claim.fence)
+            await self.claims.give_back(run_id, claim.fence, error)
             raise
         return True
 
@@ -155,7 +155,7 @@ class Engine:
             _log.error("run %s stopped: %s", run_id, error)
         if not isinstance(error, LeaseLost):
             self.resting.add(run_id)
-            self.errands.begin(self.claims.give_back(run_id, active.run.log.fence))
+            self.errands.begin(self.claims.give_back(run_id, active.run.log.fence, error))
 
     def sites(self, program: Program) -> SiteIndex:
         """Return the call sites of a program, the same for all its runs."""

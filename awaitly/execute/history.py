@@ -8,6 +8,7 @@ from awaitly.errors import AwaitlyError, RunRefused, StoreError
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
+from awaitly.execute.recorded import start_of
 from awaitly.execute.retrying import allowed_time
 from awaitly.model.facts import (
     CancelRequested,
@@ -54,8 +55,7 @@ async def plan_fork(
         RunRefused: If no outcome of ``at`` is recorded.
     """
     facts = await engine.store.read(run_id)
-    started = facts[0]
-    assert isinstance(started, RunStarted)
+    started = start_of(run_id, facts)
     # What began without an outcome began in the other run: in the new one it has not happened.
     past = [fact for fact in facts[1:] if not isinstance(fact, (RunFinished, RunRetried, StepStarted))]
     cut = len(past) if at is None else _position(run_id, past, at)
@@ -132,9 +132,8 @@ async def _checked(engine: Engine, program: Program, run_id: str) -> Verdict:
     name = program.graph.workflow
     try:
         facts = await engine.store.read(run_id)
+        started = start_of(run_id, facts)
         engine.services.check(program, run_id, facts)
-        started = facts[0]
-        assert isinstance(started, RunStarted)
         dry = DryRun(engine, program, run_id, started, facts[1:])
         problem = await dry.problem()
     except AwaitlyError as error:

@@ -4,7 +4,20 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from awaitly.model.facts import Delivered, Fact, RunRetried, StepCancelled, StepFinished, StepStarted
+from awaitly.errors import CorruptCheckpoint
+from awaitly.model.facts import Delivered, Fact, RunRetried, RunStarted, StepCancelled, StepFinished, StepStarted
+
+
+def start_of(run: str, facts: Sequence[Fact]) -> RunStarted:
+    """Return the first fact of a run's journal.
+
+    Raises:
+        CorruptCheckpoint: If that is not its start.
+    """
+    started = facts[0] if facts else None
+    if isinstance(started, RunStarted):
+        return started
+    raise CorruptCheckpoint(f"run {run!r} has no start in its journal", hint="restore the store from a backup")
 
 
 class Recorded:

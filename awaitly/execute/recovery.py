@@ -56,7 +56,7 @@ class Recovery:
     async def _take_over(self, record: RunRecord) -> None:
         try:
             await self._engine.take_over(self._programs[record.workflow], record.id)
-        except AwaitlyError as error:
+        except Exception as error:  # noqa: BLE001 - a defect in one run must not keep the others waiting
             if record.id not in self._reported:
                 self._reported.add(record.id)
                 _log.error("run %s cannot be continued: %s", record.id, error)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from awaitly.errors import LeaseLost, RunRefused
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
+from awaitly.execute.recorded import start_of
 from awaitly.model.effects import Effect
 from awaitly.model.facts import (
     CancelRequested,
@@ -65,8 +66,7 @@ async def _continued(
 ) -> None:
     if await engine.store.read(run_id) != facts:
         raise RunRefused(f"run {run_id!r} was continued by somebody else meanwhile", hint="look at it again")
-    started = facts[0]
-    assert isinstance(started, RunStarted)
+    started = start_of(run_id, facts)
     now, allowed = engine.clock.time(), allowed_time(started)
     fact = RunRetried(at=now, deadline=None if allowed is None else now + allowed)
     if not await engine.store.truncate(run_id, fence, cut, fact):

@@ -12,7 +12,6 @@ from typing import Any
 
 from awaitly.errors import (
     AwaitlyError,
-    CorruptCheckpoint,
     RunConflict,
     RunIdConflict,
     RunNotFound,
@@ -22,6 +21,7 @@ from awaitly.errors import (
 from awaitly.execute.engine import Engine
 from awaitly.execute.handles import Handle
 from awaitly.execute.journal import Log
+from awaitly.execute.recorded import start_of
 from awaitly.execute.retrying import retry_child
 from awaitly.execute.tracking import watch
 from awaitly.model.facts import RunStarted
@@ -153,7 +153,7 @@ async def _join(engine: Engine, program: Program, run_id: str, started: RunStart
         record = await engine.store.find(run_id)
         if record is None:
             raise RunNotFound(f"run {run_id!r} was removed while it was being started", hint="start it again")
-        there, status = await _start_of(engine, run_id), record.status
+        there, status = start_of(run_id, await engine.store.read(run_id)), record.status
     _same_run(run_id, there, started)
     if status.ended:
         return
@@ -162,14 +162,6 @@ async def _join(engine: Engine, program: Program, run_id: str, started: RunStart
         raise RunRefused(
             f"run {run_id!r} is running already", hint="wait for it with attach=True, or choose another id"
         )
-
-
-async def _start_of(engine: Engine, run_id: str) -> RunStarted:
-    facts = await engine.store.read(run_id)
-    started = facts[0] if facts else None
-    if not isinstance(started, RunStarted):
-        raise CorruptCheckpoint(f"run {run_id!r} has no start in its journal", hint="restore the store from a backup")
-    return started
 
 
 def _same_run(run_id: str, there: RunStarted, asked: RunStarted) -> None:

@@ -97,10 +97,10 @@ class Leases(Protocol):
         With ``ended`` an ended run is claimed too (its status stays until it is truncated).
         """
 
-    async def release(self, run: str, fence: int) -> None:
+    async def release(self, run: str, fence: int, *, counted: bool = False) -> None:
         """Give a run back as ``PENDING``; does nothing if the fence is stale.
 
-        The claim is no longer counted: only those count whose owner died.
+        The claim is no longer counted, as those are whose owner died, unless it is to be ``counted`` like them.
         """
 
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:

@@ -408,6 +408,19 @@ class LeaseConformance:
         assert new.claims == 0
 
     @on_store
+    async def test_a_claim_is_counted_where_its_owner_asks_for_it(self, store: Store, clock: Clock) -> None:
+        """A run that a defect stops again and again counts like one whose owners die."""
+        await store.append([creation("r", owner=None)])
+        for count in (1, 2, 3):
+            claim = await store.claim("r", "alice")
+            assert claim is not None
+            assert claim.record.claims == count
+            await store.release("r", claim.fence, counted=True)
+        record = await store.find("r")
+        assert record is not None
+        assert (record.status, record.owner, record.claims) == (Status.PENDING, None, 3)
+
+    @on_store
     async def test_who_lives_is_told_without_a_claim(self, store: Store, clock: Clock) -> None:
         """Who is not known, has retired or was silent for a whole lease does not; asking changes nothing."""
         await store.register(ALICE, TTL)

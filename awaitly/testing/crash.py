@@ -247,9 +247,9 @@ class CrashingStore:
         """Claim, between two boundaries."""
         return await self._change("claim", self.inner.claim(run, owner, ended=ended))
 
-    async def release(self, run: str, fence: int) -> None:
+    async def release(self, run: str, fence: int, *, counted: bool = False) -> None:
         """Release."""
-        await self._ask(self.inner.release(run, fence))
+        await self._ask(self.inner.release(run, fence, counted=counted))
 
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Ask what was lost."""

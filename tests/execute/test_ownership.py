@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from awaitly import Ok, sleep, workflow
-from awaitly.errors import LeaseLost, StoreError, StuckRun
+from awaitly.errors import CorruptCheckpoint, LeaseLost, StoreError, StuckRun
 from awaitly.execute import recovery
+from awaitly.execute.perform import Performer
 from awaitly.model.facts import StepStarted
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended, Claim, Owner
@@ -177,6 +178,65 @@ def test_a_run_that_kills_its_process_again_and_again_is_stuck_until_it_is_resum
                 await rt.run(doomed.options(id="run"), 1)
             handle = await rt.resume("run")
             assert await handle.result() == Ok("a")
+
+    scene.play(story())
+
+
+def test_a_run_that_a_defect_of_ours_stops_again_and_again_is_stuck_until_it_is_resumed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("a defect")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Performer, "settled", broken)
+            async with scene.runtime(doomed) as rt:
+                await rt.start(doomed.options(id="run"), 1)
+                await scene.clock.advance("1h")
+                assert scene.log == 6 * ["a", "a done"]
+        async with scene.runtime(doomed) as rt:
+            await scene.clock.advance("1h")
+            assert len(scene.log) == 12
+            with pytest.raises(StuckRun):
+                await rt.run(doomed.options(id="run"), 1)
+            assert await (await rt.resume("run")).result() == Ok("a")
+
+    scene.play(story())
+
+
+def test_a_defect_in_taking_over_one_run_does_not_keep_others_waiting_and_is_not_tried_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def checked(program: object, run_id: str, facts: object) -> None:
+        assert run_id == "whole", "a defect"
+
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.start(doomed.options(id="broken"), 1)
+            await rt.start(sleeping.options(id="whole"), 1)
+            await rt.shutdown(0)
+        monkeypatch.setattr("awaitly.runtime._check", checked)
+        async with scene.runtime(doomed, sleeping) as rt:
+            await scene.clock.advance("11m")
+            assert (await rt.record("whole")).status is Status.SUCCEEDED
+            assert (await rt.record("broken")).claims == 5
+
+    scene.play(story())
+
+
+def test_a_journal_without_a_start_is_reported_once_and_left_alone(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.start(doomed.options(id="run"), 1)
+            await rt.shutdown(0)
+        scene.memory._runs["run"].facts.clear()
+        async with scene.runtime(doomed) as rt:
+            await scene.clock.advance("1m")
+            assert (await rt.record("run")).fence == 2
+            assert [verdict.answer for verdict in await rt.check()] == ["does-not-fit"]
+            with pytest.raises(CorruptCheckpoint):
+                await rt.resume("run")
 
     scene.play(story())
 

@@ -110,10 +110,10 @@ class MemoryStore:
             stored.status = Status.RUNNING
         return Claim(record=_record(run, stored), fence=stored.fence)
 
-    async def release(self, run: str, fence: int) -> None:
+    async def release(self, run: str, fence: int, *, counted: bool = False) -> None:
         """Give a run back as ``PENDING``; does nothing if the fence is stale."""
         if stored := self._fenced(run, fence):
-            _give_back(stored)
+            _give_back(stored, counted=counted)
 
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Return the runs that somebody else has claimed since."""
@@ -233,9 +233,10 @@ def _fits(stored: _Run, append: Append) -> bool:
     return stored.fence == append.fence and all(fence == append.fence for fence, _ in again)
 
 
-def _give_back(stored: _Run) -> None:
+def _give_back(stored: _Run, *, counted: bool = False) -> None:
     stored.owner = None
-    stored.claims = max(stored.claims - 1, 0)
+    if not counted:
+        stored.claims = max(stored.claims - 1, 0)
     if not stored.status.ended:
         stored.status = Status.PENDING
 

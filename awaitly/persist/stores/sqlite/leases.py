@@ -17,7 +17,7 @@ ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl, beats = beats + 1
 _RENEW = "UPDATE owners SET beats = beats + 1 WHERE id = ?"
 _DROP = "DELETE FROM owners WHERE id = ?"
 _GIVE_BACK = """
-UPDATE runs SET owner = NULL, status = iif(ended IS NULL, 'pending', status), claims = max(claims - 1, 0)
+UPDATE runs SET owner = NULL, status = iif(ended IS NULL, 'pending', status), claims = max(claims - ?, 0)
 """
 _CLAIM = """
 UPDATE runs SET
@@ -57,7 +57,7 @@ def renew(connection: Connection, owner: str) -> bool:
 def retire(connection: Connection, owner: str) -> None:
     """Forget an owner and free its runs."""
     with transaction(connection):
-        connection.execute(f"{_GIVE_BACK} WHERE owner = ?", (owner,))
+        connection.execute(f"{_GIVE_BACK} WHERE owner = ?", (1, owner))
         connection.execute(_DROP, (owner,))
 
 
@@ -75,9 +75,9 @@ def claim(connection: Connection, lapses: Lapses, run: str, owner: str, ended: b
         return Claim(record=claimed, fence=claimed.fence)
 
 
-def release(connection: Connection, run: str, fence: int) -> None:
+def release(connection: Connection, run: str, fence: int, counted: bool) -> None:
     """Give a run back if the fence is its own."""
-    connection.execute(f"{_GIVE_BACK} WHERE id = ? AND fence = ?", (run, fence))
+    connection.execute(f"{_GIVE_BACK} WHERE id = ? AND fence = ?", (0 if counted else 1, run, fence))
 
 
 def lost(connection: Connection, fences: Mapping[str, int]) -> Sequence[str]:

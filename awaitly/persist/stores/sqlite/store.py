@@ -122,9 +122,9 @@ class SqliteStore:
         """Take a run that nobody alive owns, with the next fence."""
         return await self._write(lambda connection: leases.claim(connection, self._lapses, run, owner, ended))
 
-    async def release(self, run: str, fence: int) -> None:
+    async def release(self, run: str, fence: int, *, counted: bool = False) -> None:
         """Give a run back as ``PENDING``; does nothing if the fence is stale."""
-        await self._write(lambda connection: leases.release(connection, run, fence))
+        await self._write(lambda connection: leases.release(connection, run, fence, counted))
 
     async def lost(self, fences: Mapping[str, int]) -> Sequence[str]:
         """Return the runs that somebody else has claimed since."""
