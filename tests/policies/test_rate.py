@@ -1,0 +1,519 @@
+"""Rate limits: what a bucket earns, what a window holds, and who comes when."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from awaitly.errors import ConfigurationError, LimitReached
+from awaitly.model.facts import Fact, LimiterRejected, LimiterWaited
+from awaitly.policies.course import Course
+from awaitly.policies.rate import Bucket, RateLimit, SlidingWindow, Window
+from awaitly.policies.sharing import SHARED, Shared
+from awaitly.policies.turns import Limiter, LimiterSnapshot, Turns
+from awaitly.testing.clock import VirtualClock
+
+BOTH = pytest.mark.parametrize("kind", [RateLimit, SlidingWindow])
+
+
+class Counter:
+    """Callers of one limiter, and when each had its turn, in seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock(auto=True)
+        self.facts: list[Fact] = []
+        self.shared = Shared(self.clock)
+        self.served: list[tuple[str, float]] = []
+        self.began = self.clock.monotonic()
+
+    def course(self) -> Course:
+        return Course(self.clock, "charge", observe=self.facts.append, call="charge#1")
+
+    def now(self) -> float:
+        return round(self.clock.monotonic() - self.began, 4)
+
+    def come(self, state: Turns, name: str, cost: float = 1) -> asyncio.Task[None]:
+        async def call() -> None:
+            self.served.append((name, self.now()))
+
+        async def ask() -> None:
+            await state(call, self.course(), cost)
+
+        return asyncio.create_task(ask(), name=name)
+
+    def play(self, story: Coroutine[Any, Any, object]) -> None:
+        token = SHARED.set(self.shared)
+        try:
+            self.clock.run(story)
+        finally:
+            SHARED.reset(token)
+
+
+@pytest.fixture
+def counter() -> Counter:
+    return Counter()
+
+
+async def called(state: Turns, course: Course) -> str:
+    async def call() -> str:
+        return "called"
+
+    return await state(call, course)
+
+
+def test_a_bucket_starts_full_and_then_earns_its_tokens(counter: Counter) -> None:
+    bucket = RateLimit(limit=2, per="1s").state(counter.shared)
+
+    async def story() -> None:
+        await asyncio.gather(*(counter.come(bucket, name) for name in "abcde"))
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("b", 0), ("c", 0.5), ("d", 1), ("e", 1.5)]
+
+
+def test_a_bucket_never_holds_more_than_its_burst(counter: Counter) -> None:
+    bucket = RateLimit(limit=2, per="1s", burst=3).state(counter.shared)
+
+    async def story() -> None:
+        await counter.clock.advance("1h")
+        assert [bucket.try_acquire() for _ in range(4)] == [True, True, True, False]
+
+    counter.play(story())
+
+
+def test_a_bucket_of_less_than_one_call_per_period_holds_one(counter: Counter) -> None:
+    bucket = RateLimit(limit=0.5, per="1s").state(counter.shared)
+
+    async def story() -> None:
+        await asyncio.gather(*(counter.come(bucket, name) for name in "ab"))
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("b", 2)]
+
+
+def test_a_window_holds_its_limit_wherever_it_starts(counter: Counter) -> None:
+    window = SlidingWindow(limit=2, per="1s").state(counter.shared)
+
+    async def story() -> None:
+        counter.come(window, "a")
+        await counter.clock.advance("600ms")
+        await asyncio.gather(*(counter.come(window, name) for name in "bcd"))
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("b", 0.6), ("c", 1), ("d", 1.6)]
+
+
+@BOTH
+def test_a_cheap_call_does_not_overtake_an_expensive_one(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=4, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        tasks = [counter.come(state, "first", 3), counter.come(state, "large", 4), counter.come(state, "small", 1)]
+        await asyncio.gather(*tasks)
+
+    counter.play(story())
+    assert [name for name, _ in counter.served] == ["first", "large", "small"]
+
+
+@BOTH
+def test_who_asks_later_does_not_take_what_somebody_waits_for(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=4, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        await asyncio.gather(counter.come(state, "first", 3))
+        waiting = counter.come(state, "large", 4)
+        await asyncio.sleep(0)
+        assert not state.try_acquire(1)
+        await waiting
+
+    counter.play(story())
+
+
+@BOTH
+def test_a_cancelled_call_gives_its_place_to_the_next(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=4, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        counter.clock.auto = False
+        await asyncio.gather(counter.come(state, "first", 3))
+        large = counter.come(state, "large", 4)
+        small = counter.come(state, "small", 1)
+        await asyncio.sleep(0)
+        large.cancel()
+        await small
+
+    counter.play(story())
+    assert counter.served == [("first", 0), ("small", 0)]
+
+
+@BOTH
+def test_a_turn_granted_in_the_instant_of_the_cancellation_is_the_next_ones(
+    kind: type[Limiter], counter: Counter
+) -> None:
+    state = kind(limit=4, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        counter.clock.auto = False
+        await asyncio.gather(counter.come(state, "first", 3))
+        large, small, other = (counter.come(state, name, cost) for name, cost in (("l", 4), ("s", 1), ("o", 1)))
+        await asyncio.sleep(0)
+        large.cancel()  # its task gives the turn to the small one,
+        asyncio.get_running_loop().call_soon(small.cancel)  # which is cancelled before it knows
+        await other
+        assert small.cancelled()
+
+    counter.play(story())
+    assert counter.served == [("first", 0), ("o", 0)]
+
+
+@BOTH
+def test_one_timer_serves_all_who_wait_and_none_is_set_when_nobody_does(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    def timers() -> int:
+        return sum(not timer.cancelled for _, _, timer in counter.clock._timers)
+
+    async def story() -> None:
+        counter.clock.auto = False
+        tasks = [counter.come(state, name) for name in "abcde"]
+        await asyncio.sleep(0)
+        assert timers() == 1
+        tasks[2].cancel()
+        await counter.clock.advance("1s")
+        assert timers() == 1
+        await counter.clock.advance("3s")
+        assert timers() == 0
+
+    counter.play(story())
+    assert [name for name, _ in counter.served] == ["a", "b", "d", "e"]
+
+
+@BOTH
+def test_rejecting_says_when_there_will_be_room(kind: type[Limiter], counter: Counter) -> None:
+    state = kind("stripe", limit=2, per="1s", mode="reject").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        await asyncio.gather(*(counter.come(state, name) for name in "ab"))
+        await counter.clock.advance("250ms")
+        with pytest.raises(LimitReached, match="stripe") as caught:
+            await called(state, counter.course())
+        assert caught.value.limiter == "stripe"
+        assert caught.value.retry_after == pytest.approx(0.25 if kind is RateLimit else 0.75)
+
+    counter.play(story())
+    assert [type(fact) for fact in counter.facts] == [LimiterRejected]
+
+
+@BOTH
+def test_a_wait_that_is_known_to_be_too_long_does_not_begin(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="1s", max_wait="2s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        tasks = [counter.come(state, name) for name in "abcd"]
+        await asyncio.sleep(0)
+        assert [task.done() for task in tasks] == [True, False, False, True]
+        assert counter.now() == 0
+        error = tasks[3].exception()
+        assert isinstance(error, LimitReached)
+        assert error.retry_after == pytest.approx(3)
+        assert "max_wait is 2s" in str(error)
+        await asyncio.gather(*tasks[:3])
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("b", 1), ("c", 2)]
+
+
+@BOTH
+def test_a_cancellation_ahead_makes_room_within_max_wait(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="1s", max_wait="2s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        _, early, _ = (counter.come(state, name) for name in "abc")
+        await asyncio.sleep(0)
+        early.cancel()
+        await asyncio.sleep(0)
+        await counter.come(state, "d")
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("c", 1), ("d", 2)]
+
+
+@BOTH
+def test_a_call_that_would_be_over_before_its_turn_does_not_wait(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        await counter.come(state, "a")
+        course = counter.course()
+        course.limit(0.5)
+        with pytest.raises(LimitReached, match="must be over in 500ms"):
+            await called(state, course)
+        assert counter.now() == 0
+
+    counter.play(story())
+
+
+def test_a_window_knows_the_wait_behind_costs_that_do_not_fill_it(counter: Counter) -> None:
+    """Two calls that cost 6 of 10 never share a window, so three that wait take three windows and not two."""
+    window = SlidingWindow(limit=10, per="1s", max_wait="3s").state(counter.shared)
+
+    async def story() -> None:
+        tasks = [counter.come(window, name, 6) for name in "abcd"]
+        refused = counter.come(window, "e", 6)
+        await asyncio.wait([refused])
+        assert isinstance(refused.exception(), LimitReached)
+        await asyncio.gather(*tasks)
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("b", 1), ("c", 2), ("d", 3)]
+
+
+def test_a_window_plans_again_when_a_line_has_ended(counter: Counter) -> None:
+    window = SlidingWindow(limit=1, per="1s", max_wait="1s").state(counter.shared)
+
+    async def story() -> None:
+        for name in "abcdef":
+            await asyncio.gather(counter.come(window, name), counter.come(window, name.upper()))
+            await counter.clock.advance("1s")
+
+    counter.play(story())
+    assert [at for _, at in counter.served] == list(range(12))
+
+
+@BOTH
+def test_waiting_is_told_with_its_seconds_and_passing_is_not(kind: type[Limiter], counter: Counter) -> None:
+    state = kind("stripe", limit=1, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        assert await called(state, counter.course()) == "called"
+        assert counter.facts == []
+        assert await called(state, counter.course()) == "called"
+
+    counter.play(story())
+    (fact,) = counter.facts
+    assert isinstance(fact, LimiterWaited)
+    assert (fact.limiter, fact.seconds) == ("stripe", pytest.approx(1))
+
+
+@BOTH
+def test_a_failing_call_has_spent_its_permit(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def fail() -> None:
+        raise KeyError("gone")
+
+    async def story() -> None:
+        with pytest.raises(KeyError):
+            await state(fail, counter.course())
+        assert not state.try_acquire()
+
+    counter.play(story())
+
+
+@BOTH
+def test_steps_share_a_limiter_at_their_own_costs(kind: type[Limiter], counter: Counter) -> None:
+    cheap = kind("stripe", limit=4, per="1s")  # type: ignore[call-arg]
+    dear = cheap.costing(3)  # type: ignore[attr-defined]
+
+    async def call() -> None:
+        counter.served.append(("", counter.now()))
+
+    async def story() -> None:
+        for limiter in (dear, cheap, dear):
+            await limiter.bound(counter.shared, "charge")(call, counter.course())
+
+    counter.play(story())
+    assert [at for _, at in counter.served] == [0, 0, 0.75 if kind is RateLimit else 1]
+
+
+@BOTH
+def test_a_limiter_without_a_name_is_its_steps(kind: type[Limiter], counter: Counter) -> None:
+    limiter = kind(limit=1)  # type: ignore[call-arg]
+
+    bound = [limiter.bound(counter.shared, owner) for owner in ("charge", "charge", "refund")]
+
+    assert bound[0] is bound[1]
+    assert bound[0] is not bound[2]
+    assert bound[0].name == "step charge"  # type: ignore[attr-defined]
+
+
+@BOTH
+def test_a_limiter_with_a_name_is_the_same_for_all_steps(kind: type[Limiter], counter: Counter) -> None:
+    bound = [kind("x", limit=1).bound(counter.shared, owner) for owner in ("charge", "refund")]  # type: ignore[call-arg]
+
+    assert bound[0] is bound[1]
+
+
+def test_a_cost_above_the_limit_in_force_does_not_start(counter: Counter) -> None:
+    """An operator may have lowered a limit that a cost fitted."""
+    shared = Shared(counter.clock, effective=lambda _: RateLimit("stripe", limit=2))
+
+    with pytest.raises(ConfigurationError, match="at most 2"):
+        RateLimit("stripe", limit=10).costing(5).bound(shared, "charge")
+
+
+@BOTH
+def test_by_hand_it_serves_as_call_context_and_decorator(kind: type[Limiter], counter: Counter) -> None:
+    limiter = kind("stripe", limit=1, per="1s")  # type: ignore[call-arg]
+
+    @limiter
+    async def charge(amount: int, *, currency: str) -> str:
+        """Charge."""
+        counter.served.append(("decorated", counter.now()))
+        return f"{amount} {currency}"
+
+    async def story() -> None:
+        await limiter.acquire()
+        counter.served.append(("acquired", counter.now()))
+        async with limiter:
+            counter.served.append(("entered", counter.now()))
+        assert await charge(3, currency="EUR") == "3 EUR"
+        assert await limiter.call(charge.__wrapped__, 4, currency="EUR") == "4 EUR"  # type: ignore[attr-defined]
+
+    counter.play(story())
+    assert charge.__doc__ == "Charge."
+    assert counter.served == [("acquired", 0), ("entered", 1), ("decorated", 2), ("decorated", 3)]
+
+
+@BOTH
+def test_by_hand_a_cost_is_kept_by_its_wrapper(kind: type[Limiter], counter: Counter) -> None:
+    limiter = kind("stripe", limit=4, per="1s")  # type: ignore[call-arg]
+    dear = limiter.costing(3)  # type: ignore[attr-defined]
+
+    async def story() -> None:
+        async with dear:
+            assert limiter.snapshot().available == pytest.approx(1)
+        await dear.acquire(1)
+        assert dear.snapshot().available == pytest.approx(0)
+        await limiter.acquire(4)
+        assert counter.now() == 1
+
+    counter.play(story())
+
+
+@pytest.mark.parametrize("cost", [0, -1, 5, float("nan"), True, "2"])
+@BOTH
+def test_a_cost_for_which_there_is_never_room_is_refused(kind: type[Limiter], counter: Counter, cost: Any) -> None:
+    limiter = kind("stripe", limit=4, per="1s")  # type: ignore[call-arg]
+
+    async def story() -> None:
+        with pytest.raises(ConfigurationError, match="cost"):
+            await limiter.acquire(cost)
+
+    with pytest.raises(ConfigurationError, match="cost"):
+        limiter.costing(cost)  # type: ignore[attr-defined]
+    if cost is not True:  # which by hand is 1
+        counter.play(story())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RateLimit(limit=0), r"RateLimit\(limit=\) is 0"),
+        (lambda: RateLimit(limit=float("inf")), "limit"),
+        (lambda: RateLimit(limit="many"), "limit"),  # type: ignore[arg-type]
+        (lambda: RateLimit(limit=1, per=0), "per"),
+        (lambda: RateLimit(limit=1, burst=0.5), "at least 1"),
+        (lambda: RateLimit(limit=1, mode="queue"), "'wait', 'reject'"),  # type: ignore[arg-type]
+        (lambda: RateLimit(limit=1, max_wait="soon"), "max_wait"),
+        (lambda: RateLimit(limit=1, mode="reject", max_wait=1), "nobody waits"),
+        (lambda: RateLimit(" ", limit=1), "name"),
+        (lambda: SlidingWindow(limit=1.5), "whole number"),  # type: ignore[arg-type]
+        (lambda: SlidingWindow(limit=0), "limit"),
+        (lambda: SlidingWindow(limit=1, per="0s"), "per"),
+    ],
+)
+def test_impossible_options_are_refused_where_they_are_written(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make()
+
+
+def test_a_snapshot_says_how_a_limiter_stands(counter: Counter) -> None:
+    bucket = RateLimit("stripe", limit=2, per="1s").state(counter.shared)
+    window = SlidingWindow("mail", limit=2, per="1m").state(counter.shared)
+
+    async def story() -> None:
+        tasks = [counter.come(state, name) for state in (bucket, window) for name in "abcd"]
+        await asyncio.sleep(0)
+        assert bucket.snapshot() == LimiterSnapshot("stripe", 2, 1.0, 0, 2)
+        assert window.snapshot() == LimiterSnapshot("mail", 2, 60.0, 0, 2)
+        await asyncio.gather(*tasks)
+        await counter.clock.advance("1h")
+        assert bucket.snapshot() == LimiterSnapshot("stripe", 2, 1.0, 2, 0)
+        assert window.snapshot() == LimiterSnapshot("mail", 2, 60.0, 2, 0)
+
+    counter.play(story())
+
+
+@pytest.mark.parametrize("state", [Bucket, Window])
+def test_a_state_outlives_the_loop_in_which_somebody_waited(state: type[Bucket] | type[Window]) -> None:
+    """A loop that is closed under its tasks leaves waiters behind; nobody waits for them."""
+    clock = VirtualClock()
+    kind = RateLimit if state is Bucket else SlidingWindow
+    turns: Turns = state(kind(limit=1, per="1s"), clock)  # type: ignore[arg-type]
+
+    async def wait() -> None:
+        await turns.acquire()
+        await turns.acquire()
+
+    loop = clock.new_loop()
+    coroutine = wait()
+    task = loop.create_task(coroutine)
+    loop.call_soon(loop.call_soon, loop.stop)
+    loop.run_forever()
+    assert turns.waiting == 1
+    loop.close()
+    assert turns.waiting == 0
+
+    async def story() -> None:
+        second = asyncio.create_task(turns.acquire())
+        await clock.advance("1s")
+        await second
+
+    clock.run(story())
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    coroutine.close()
+
+
+def test_a_bucket_does_not_owe_for_clocks_that_round(counter: Counter) -> None:
+    """A tenth of a second is none on a clock that counts in powers of two; ten of them earn ten tokens all the same."""
+    bucket = RateLimit(limit=10, per="1s").state(counter.shared)
+
+    async def story() -> None:
+        assert all(bucket.try_acquire() for _ in range(10))
+        for _ in range(10):
+            await counter.clock.advance("100ms")
+            assert bucket.try_acquire()
+            assert not bucket.try_acquire()
+
+    counter.play(story())
+
+
+def test_an_error_of_the_observer_gives_the_turn_back(counter: Counter) -> None:
+    bucket = RateLimit(limit=1, per="1s").state(counter.shared)
+
+    def complain(fact: Fact) -> None:
+        raise OSError("no room for facts")
+
+    async def call() -> None:
+        raise AssertionError("it was not its turn")
+
+    async def story() -> None:
+        await bucket.acquire()
+        with pytest.raises(OSError, match="no room"):
+            await bucket(call, Course(counter.clock, observe=complain))
+        assert bucket.try_acquire()
+
+    counter.play(story())
+
+
+def test_the_decorated_function_keeps_its_types() -> None:
+    limiter = RateLimit("stripe", limit=1)
+
+    @limiter
+    async def charge(amount: int) -> str:
+        return str(amount)
+
+    typed: Callable[[int], Awaitable[str]] = charge
+    assert typed is charge
