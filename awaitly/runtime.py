@@ -132,11 +132,12 @@ class Runtime:
             recovery.know(program)
         try:
             await engine.open()
+            self._engine = engine  # before recovery: runs that go on may start others
             await recovery.open()
         except BaseException:
+            self._engine = None
             await store.close()
             raise
-        self._engine = engine
 
     @at_home
     async def shutdown(self, timeout: Duration | None = None) -> None:

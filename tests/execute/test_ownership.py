@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from awaitly import Ok, sleep, workflow
+from awaitly import Ok, sleep, step, workflow
 from awaitly.errors import CorruptCheckpoint, LeaseLost, StoreError, StuckRun
 from awaitly.execute import recovery
 from awaitly.execute.perform import Performer
@@ -26,6 +26,17 @@ async def two(x: int) -> str:
 async def looks(x: int) -> str:
     await read("a")
     return await read("b")
+
+
+@step(effect="read")
+async def started_other(name: str) -> str:
+    await read.fn("held")
+    return await doomed.options(id=f"of {name}")(1)
+
+
+@workflow
+async def starting(name: str) -> str:
+    return await started_other(name)
 
 
 @workflow
@@ -157,6 +168,22 @@ def test_runs_of_workflows_that_join_later_are_taken_over_then(scene: Scene) -> 
             await rt.start(sleeping.options(id="new"), 2)
             await scene.turns()
             assert {record.status for record in await rt.runs()} == {Status.RUNNING}
+
+    scene.play(story())
+
+
+def test_a_run_that_is_taken_over_first_may_start_others_while_the_rest_is_taken_over(scene: Scene) -> None:
+    async def story() -> None:
+        scene.hold("held")
+        async with scene.runtime() as rt:
+            for number in range(20):
+                await rt.start(starting.options(id=f"run{number}"), f"run{number}")
+            await rt.shutdown(0)
+        scene.release("held")
+        async with scene.runtime(starting) as rt:
+            for number in range(20):
+                assert await (await rt.handle(f"run{number}")).result() == Ok("a")
+        assert scene.log.count("held done") == 20
 
     scene.play(story())
 
