@@ -32,7 +32,7 @@ def codec_of(function: Callable[..., Any], *exclude: str) -> ArgumentsCodec:
 def charge(user: str, /, item: Item, *tags: str, limit: int = 10, **labels: float) -> None: ...
 
 
-def anything(value, other=None): ...  # type: ignore[no-untyped-def]
+def anything(value, other=None): ...  # type: ignore[no-untyped-def]  # no annotations at all
 
 
 def colored(color: Color, names: set[str], table: dict[str, int]) -> None: ...

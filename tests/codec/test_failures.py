@@ -229,7 +229,7 @@ REFUSED: list[tuple[object, str]] = [
     (Undeclared("x"), "neither declared nor builtin"),
     (ValueError(Item(sku="a")), r"error.args[0]: found tests.codec.shop.Item"),
     ("OTHER", "error: expected Literal['NOT_FOUND'], found str 'OTHER'"),
-    (Declined(3), "error.code: expected str, found int 3"),  # type: ignore[arg-type]
+    (Declined(3), "error.code: expected str, found int 3"),  # type: ignore[arg-type]  # what is refused
 ]
 
 
@@ -243,10 +243,10 @@ def test_a_failure_that_cannot_be_stored_is_refused(error: object, why: str) -> 
 
 def test_an_attribute_that_cannot_be_stored_is_refused_unless_it_is_private() -> None:
     error = LimitReached(Decimal(1), unit="EUR")
-    error._client = object()  # type: ignore[attr-defined]
+    error._client = object()  # type: ignore[attr-defined]  # as code without types does
     assert not hasattr(CODEC.roundtrip(error)[1], "_client")
 
-    error.response = object()  # type: ignore[attr-defined]
+    error.response = object()  # type: ignore[attr-defined]  # as code without types does
     with pytest.raises(Unserialisable, match=r"error\.response: found object") as caught:
         CODEC.roundtrip(error)
     assert "Raise a Failure" in caught.value.hint

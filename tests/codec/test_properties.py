@@ -154,7 +154,7 @@ def test_a_value_comes_back_with_its_types(case: tuple[Any, Any, Any]) -> None:
 def test_calls_have_the_same_fingerprint_exactly_if_their_arguments_are_the_same(case: tuple[Any, Any, Any]) -> None:
     annotation, value, other = case
 
-    def function(argument): ...  # type: ignore[no-untyped-def]
+    def function(argument): ...  # type: ignore[no-untyped-def]  # annotated by the case
 
     exact = codec_of(annotation)
     codec = ArgumentsCodec(signature(function), {"argument": annotation})

@@ -124,7 +124,7 @@ VALUES: list[tuple[Any, Any, str]] = [
     (Any, Plain(), "where no annotation says what it is"),
     (Any, [Item(sku="a")], "cannot be stored: result[0]: found tests.codec.shop.Item"),
     (Never, None, "no value at all"),
-    (Point, Point("x", 1.0), "at result.x, where its annotation says float"),  # type: ignore[arg-type]
+    (Point, Point("x", 1.0), "at result.x, where its annotation says float"),  # type: ignore[arg-type]  # refused
 ]
 
 
@@ -141,7 +141,7 @@ def test_a_value_that_is_not_what_the_annotation_says_is_refused(annotation: Any
 
 def test_the_message_names_the_way_to_the_value() -> None:
     order = Order(id="1", items=[Item(sku="a")], placed=datetime(2024, 1, 1), total=Decimal(1))
-    order.items[0].count = "two"  # type: ignore[assignment]
+    order.items[0].count = "two"  # type: ignore[assignment]  # what is refused
 
     with pytest.raises(
         Unserialisable, match=r"charge returned str 'two' at result\.items\[0\]\.count, where its annotation says int"
@@ -151,7 +151,7 @@ def test_the_message_names_the_way_to_the_value() -> None:
 
 def test_an_attribute_that_is_no_field_is_refused() -> None:
     tree = Tree(1)
-    tree.color = "red"  # type: ignore[attr-defined]
+    tree.color = "red"  # type: ignore[attr-defined]  # what is refused
 
     with pytest.raises(Unserialisable, match="has no field 'color'"):
         codec_for(Tree[int], where="f returns").encode(tree)

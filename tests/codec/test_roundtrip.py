@@ -111,7 +111,7 @@ CASES: list[tuple[Any, Any]] = [
     (tuple[int, ...], (1, 2)),
     (tuple, (1, [2])),
     (typing.Tuple, (1, [2])),  # noqa: UP006 - the old spelling is a different object
-    (typing.List[int], [1]),  # noqa: UP006
+    (typing.List[int], [1]),  # noqa: UP006 - the same
     (set[str], {"a", "b"}),
     (frozenset[Pair], frozenset({Pair(1), Pair(2, "x")})),
     (deque[int], deque([1, 2], maxlen=3)),

@@ -61,7 +61,7 @@ def labels(workflow: Any, *args: Any) -> list[str | None]:
     recorder = Recorder(workflow)
 
     async def main() -> None:
-        HOST.set(recorder)  # type: ignore[arg-type]
+        HOST.set(recorder)  # type: ignore[arg-type]  # what the bodies ask of a host
         await workflow.fn(*args)
 
     asyncio.run(main())

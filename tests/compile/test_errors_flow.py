@@ -320,7 +320,7 @@ async def and_not_where_they_are_made(orders: list[str]) -> None:  # leaves: Dec
     tasks = []
     try:
         for order in orders:
-            tasks.append(asyncio.create_task(charge(order)))  # noqa: PERF401
+            tasks.append(asyncio.create_task(charge(order)))  # noqa: PERF401 - another place than a comprehension
     except Declined:
         pass
     for task in tasks:
@@ -348,7 +348,7 @@ async def a_returned_error(order: str) -> Result[str, Late | Literal["NO"]]:  # 
 
 @workflow
 async def a_returned_attempt(order: str) -> Result[str, Declined]:  # leaves: Declined
-    return await charge.attempt(order)  # type: ignore[return-value]
+    return await charge.attempt(order)  # type: ignore[return-value]  # bugs are not declared
 
 
 WORKFLOWS = [

@@ -89,6 +89,7 @@ def render(text: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     return key_function(template, signature(fn), fn.__name__)(args, kwargs)
 
 
+# The default is never used: B006 does not matter here.
 def charge(order: Order, note: str = "none", /, *, lines: list[Line] = [], count: int = 1) -> None: ...  # noqa: B006
 
 
@@ -204,6 +205,7 @@ def test_typed_dicts_are_read_by_item_and_named_tuples_by_either() -> None:
 
 
 def test_annotations_that_say_nothing_allow_everything() -> None:
+    # What has no annotation at all is one of them.
     def fn(a, b: Any, c: object, d: Loose, e: Bare, f: "dict[str, Any]") -> None: ...  # type: ignore[no-untyped-def]
 
     assert problem("{a.x.y}:{b[0].z}:{c.q}:{d.extra}:{e.id}:{f[k].v}", fn) is None

@@ -503,7 +503,7 @@ def test_nested_functions_are_part_of_the_body() -> None:
 def test_an_unawaited_step_is_marked() -> None:
     @workflow
     async def body(order: str) -> None:
-        charge(order)  # type: ignore[unused-coroutine]
+        charge(order)  # type: ignore[unused-coroutine]  # not awaited
 
     check(body, "charge charge#0(order=order) not awaited")
 

@@ -63,6 +63,7 @@ def opaque(body: Any) -> list[str]:
 
 
 def test_a_parameter_that_is_called() -> None:
+    # Of the third nothing is known, not even an annotation.
     @workflow
     async def body(act: Callable[[str], Awaitable[str]], other: Any, third) -> None:  # type: ignore[no-untyped-def]
         await act("a")
@@ -199,9 +200,9 @@ def test_a_decorated_helper_that_is_no_function_any_more() -> None:
 def test_a_name_that_does_not_exist() -> None:
     @workflow
     async def body() -> None:
-        await nowhere("a")  # type: ignore[name-defined]  # noqa: F821
-        await json.nowhere("b")  # type: ignore[attr-defined]
-        from somewhere.else_ import thing  # type: ignore[import-not-found]
+        await nowhere("a")  # type: ignore[name-defined]  # noqa: F821 - it does not exist
+        await json.nowhere("b")  # type: ignore[attr-defined]  # neither does this
+        from somewhere.else_ import thing  # type: ignore[import-not-found]  # nor this
 
         await thing("c")
 
@@ -214,7 +215,7 @@ def test_a_name_that_does_not_exist() -> None:
 
 def test_unread_asynchronous_loops_and_managers() -> None:
     @workflow
-    async def body(stream: AsyncIterator[str], made) -> None:  # type: ignore[no-untyped-def]
+    async def body(stream: AsyncIterator[str], made) -> None:  # type: ignore[no-untyped-def]  # not known
         async for _ in stream:
             pass
         async with made() as one:
@@ -245,7 +246,7 @@ def test_a_helper_that_is_given_a_step() -> None:
 
 def test_each_over_a_function_that_is_not_known() -> None:
     @workflow
-    async def body(act, orders: list[str]) -> None:  # type: ignore[no-untyped-def]
+    async def body(act, orders: list[str]) -> None:  # type: ignore[no-untyped-def]  # not known
         await each(act, orders)
         await gather(*map(act, orders))
 

@@ -113,7 +113,7 @@ def test_every_call_has_the_label_of_its_place(folder: Path, body: list[str]) ->
     recorder = Numbered(workflow)
 
     async def main() -> None:
-        HOST.set(recorder)  # type: ignore[arg-type]
+        HOST.set(recorder)  # type: ignore[arg-type]  # what the bodies ask of a host
         await workflow.fn()
 
     asyncio.run(main())

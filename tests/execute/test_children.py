@@ -37,7 +37,7 @@ def test_a_parent_whose_child_cannot_be_started_goes_on_when_the_store_is_back(s
             raise StoreError("the store is away", code="store-unavailable")
         return await append(batch)
 
-    scene.memory.append = failing  # type: ignore[method-assign]
+    scene.memory.append = failing  # type: ignore[method-assign]  # the store blips
 
     async def story() -> None:
         async with scene.runtime(parent, leaf) as rt:
@@ -59,7 +59,7 @@ def test_the_request_to_cancel_a_child_is_repeated_until_it_is_stored(scene: Sce
             raise StoreError("the store is away", code="store-unavailable")
         return await request(run, reason)
 
-    scene.memory.request_cancel = failing  # type: ignore[method-assign]
+    scene.memory.request_cancel = failing  # type: ignore[method-assign]  # the store blips
 
     async def story() -> None:
         scene.hold("a")

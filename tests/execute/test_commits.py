@@ -177,10 +177,10 @@ def fail_once(scene: Scene, *, after: bool, error: Exception | None = None) -> N
     """Let the next append fail, before or after it has stored."""
     append = scene.memory.append
 
-    async def failing(batch):  # type: ignore[no-untyped-def]
-        scene.memory.append = append  # type: ignore[method-assign]
+    async def failing(batch):  # type: ignore[no-untyped-def]  # whatever a store is given
+        scene.memory.append = append  # type: ignore[method-assign]  # only once
         if after:
             await append(batch)
         raise error or StoreError("the store is away", code="store-unavailable")
 
-    scene.memory.append = failing  # type: ignore[method-assign]
+    scene.memory.append = failing  # type: ignore[method-assign]  # the store blips

@@ -44,17 +44,17 @@ async def passing(name: str) -> str:
 
 @workflow
 async def too_few() -> int:
-    return await added(1)  # type: ignore[call-arg]
+    return await added(1)  # type: ignore[call-arg]  # the mistake
 
 
 @workflow(durable=False)
 async def too_few_in_passing() -> int:
-    return await added(1)  # type: ignore[call-arg]
+    return await added(1)  # type: ignore[call-arg]  # the mistake
 
 
 @workflow
 async def wrong_type() -> int:
-    return await same("seven")  # type: ignore[arg-type]
+    return await same("seven")  # type: ignore[arg-type]  # the mistake
 
 
 @workflow
@@ -64,12 +64,12 @@ async def wrong_item() -> list[int]:
 
 @workflow
 async def forgetful() -> None:
-    write("a")  # type: ignore[unused-coroutine]
+    write("a")  # type: ignore[unused-coroutine]  # the mistake
 
 
 @workflow(durable=False)
 async def forgetful_in_passing() -> None:
-    write("a")  # type: ignore[unused-coroutine]
+    write("a")  # type: ignore[unused-coroutine]  # the mistake
 
 
 def test_run_sync_is_refused_where_a_loop_runs() -> None:

@@ -37,7 +37,7 @@ def in_thread(x: int) -> str:
 
 @step
 async def lying(x: int) -> int:
-    return "not a number"  # type: ignore[return-value]
+    return "not a number"  # type: ignore[return-value]  # the lie
 
 
 class Fatal(BaseException):

@@ -56,7 +56,7 @@ def cut_off(scene: Scene) -> None:
     async def away(owner: str) -> bool:
         raise StoreError("the store is away", code="store-unavailable")
 
-    scene.store.renew = away  # type: ignore[method-assign]
+    scene.store.renew = away  # type: ignore[method-assign]  # cut off
 
 
 def test_the_run_of_a_silent_owner_is_taken_over(scene: Scene) -> None:
@@ -123,7 +123,7 @@ def test_no_attempt_begins_while_the_lease_has_lapsed(scene: Scene) -> None:
             scene.release("a")
             await scene.clock.advance("5s")
             assert "b" not in scene.log
-            scene.store.renew = renew  # type: ignore[method-assign]
+            scene.store.renew = renew  # type: ignore[method-assign]  # back again
             assert await handle.result() == Ok("b")
 
     scene.play(story())
@@ -141,7 +141,7 @@ def test_no_read_begins_either(scene: Scene) -> None:
             scene.release("a")
             await scene.clock.advance("5s")
             assert "b" not in scene.log
-            scene.store.renew = renew  # type: ignore[method-assign]
+            scene.store.renew = renew  # type: ignore[method-assign]  # back again
             assert await handle.result() == Ok("b")
 
     scene.play(story())
@@ -291,12 +291,12 @@ def test_a_run_that_the_store_fails_is_left_alone_for_longer_and_longer_and_goes
 
         async with scene.runtime(two) as rt:
             handle = await rt.start(two.options(id="run"), 1)
-            scene.store.append = full  # type: ignore[method-assign]
+            scene.store.append = full  # type: ignore[method-assign]  # no space left
             await scene.clock.advance("1m")
             assert 5 <= scene.log.count("a") <= 7
             await scene.clock.advance("1h")
             assert 60 <= scene.log.count("a") <= 70
-            scene.store.append = append  # type: ignore[method-assign]
+            scene.store.append = append  # type: ignore[method-assign]  # space again
             await scene.clock.advance("2m")
             assert await handle.result() == Ok("b")
         assert scene.log.count("b") == 1
@@ -313,9 +313,9 @@ def test_who_asks_for_a_run_that_is_left_alone_need_not_wait(scene: Scene) -> No
 
         async with scene.runtime(two) as rt:
             await rt.start(two.options(id="run"), 1)
-            scene.store.append = full  # type: ignore[method-assign]
+            scene.store.append = full  # type: ignore[method-assign]  # no space left
             await scene.clock.advance("10m")
-            scene.store.append = append  # type: ignore[method-assign]
+            scene.store.append = append  # type: ignore[method-assign]  # space again
             before = scene.clock.time()
             assert await rt.run(two.options(id="run"), 1) == Ok("b")
             assert scene.clock.time() - before < 1
@@ -345,7 +345,7 @@ def test_a_forgotten_owner_learns_which_runs_it_has_lost_meanwhile(scene: Scene)
         async with scene.runtime(two, ttl=15) as here:
             await here.start(two.options(id="run"), 1)
             await scene.until("a")
-            active = here._engine.active["run"]  # type: ignore[union-attr]
+            active = here._engine.active["run"]  # type: ignore[union-attr]  # it is open
             scene.memory._leases.clear()
             await scene.memory.register(Owner(id="other", host="another", pid=1, started=""), 1e9)
             assert await scene.memory.claim("run", "other") is not None
@@ -383,10 +383,10 @@ def test_a_run_is_given_back_when_nobody_knows_whether_it_was_claimed(scene: Sce
 
         async def blip(run: str, owner: str, *, ended: bool = False) -> Claim | None:
             await claim(run, owner, ended=ended)
-            scene.store.claim = claim  # type: ignore[method-assign]
+            scene.store.claim = claim  # type: ignore[method-assign]  # only once
             raise StoreError("a blip", code="store-unavailable")
 
-        scene.store.claim = blip  # type: ignore[method-assign]
+        scene.store.claim = blip  # type: ignore[method-assign]  # fails after it has claimed
         async with scene.runtime(sleeping) as rt:
             assert scene.store.claim is claim
             await scene.clock.advance("11m")
@@ -426,13 +426,13 @@ def test_what_happens_once_does_not_begin_when_the_lease_lapsed_while_its_start_
                 await pause(scene.clock, 60)
             return await append(batch)
 
-        scene.memory.append = slowly  # type: ignore[method-assign]
+        scene.memory.append = slowly  # type: ignore[method-assign]  # longer than the lease
         async with scene.runtime() as rt:
             handle = await rt.start(precious.options(id="run"), 1)
             await scene.clock.advance("70s")
             assert scene.log == []
             assert scene.facts("run") == ["RunStarted", "StepStarted once#0"]
-            scene.store.renew = renew  # type: ignore[method-assign]
+            scene.store.renew = renew  # type: ignore[method-assign]  # back again
             assert await handle.result() == Ok("o")
 
     scene.play(story())

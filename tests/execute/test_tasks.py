@@ -60,7 +60,7 @@ def test_a_task_factory_around_ours_does_not_make_branches_twice(scene: Scene) -
 def test_an_eager_task_factory_is_noticed_when_a_run_starts(scene: Scene) -> None:
     async def story() -> None:
         async with scene.runtime() as rt:
-            eager: Any = asyncio.eager_task_factory  # type: ignore[attr-defined, unused-ignore]
+            eager: Any = asyncio.eager_task_factory  # type: ignore[attr-defined, unused-ignore]  # unknown to 3.11
             asyncio.get_running_loop().set_task_factory(eager)
             with pytest.raises(UsageError) as caught:
                 await together.run()

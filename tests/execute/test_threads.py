@@ -70,12 +70,12 @@ def test_one_that_gets_its_thread_after_the_lease_has_lapsed_waits_for_the_lease
         async with scene.runtime() as desk.runtime:
             handle = await both.start()
             await asyncio.to_thread(desk.entered.wait)
-            renew, scene.store.renew = scene.store.renew, away  # type: ignore[method-assign]
+            renew, scene.store.renew = scene.store.renew, away  # type: ignore[method-assign]  # cut off
             await scene.clock.advance("40s")
             desk.leave.set()
             await scene.turns()
             assert desk.begun == ["a"]
-            scene.store.renew = renew  # type: ignore[method-assign]
+            scene.store.renew = renew  # type: ignore[method-assign]  # back again
             scene.clock.auto = True
             assert await handle.result() == Ok(("a", "b"))
         assert desk.lease_held == [True, True]

@@ -69,10 +69,10 @@ class Recorder(apsw.VFS):
         self.history = history
         super().__init__(name, "")
 
-    def xOpen(self, name: Any, flags: list[int]) -> "RecordedFile":  # noqa: N802
+    def xOpen(self, name: Any, flags: list[int]) -> "RecordedFile":  # noqa: N802 - SQLite's names
         return RecordedFile(name, flags, self.history)
 
-    def xDelete(self, name: str, sync_directory: bool) -> None:  # noqa: N802
+    def xDelete(self, name: str, sync_directory: bool) -> None:  # noqa: N802 - SQLite's names
         super().xDelete(name, sync_directory)
         self.history.append(Delete(Path(name).name))
         if sync_directory:
@@ -88,15 +88,15 @@ class RecordedFile(apsw.VFSFile):
         self.directory_too = self.file.endswith(("-journal", "-wal"))
         super().__init__("", name, flags)
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's names
         super().xWrite(data, offset)
         self.history.append(Write(self.file, offset, bytes(data)))
 
-    def xTruncate(self, size: int) -> None:  # noqa: N802
+    def xTruncate(self, size: int) -> None:  # noqa: N802 - SQLite's names
         super().xTruncate(size)
         self.history.append(Truncate(self.file, size))
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's names
         super().xSync(flags)
         self.history.append(Sync(self.file))
         if self.directory_too:
@@ -134,7 +134,7 @@ class Adapted:
         except apsw.Error as error:
             kind = sqlite3.IntegrityError if isinstance(error, apsw.ConstraintError) else sqlite3.OperationalError
             raised = kind(str(error))
-            raised.sqlite_errorcode = error.extendedresult  # type: ignore[attr-defined]
+            raised.sqlite_errorcode = error.extendedresult  # type: ignore[attr-defined]  # only sqlite3 itself sets it
             raise raised from error
         return Rows(rows, self._connection.changes())
 

@@ -1,6 +1,6 @@
 """What a body does besides calling steps."""
 
-# ruff: noqa: ASYNC210, ASYNC221, ASYNC230, ASYNC240, ASYNC251
+# ruff: noqa: ASYNC210, ASYNC221, ASYNC230, ASYNC240, ASYNC251 - what a body should not do is what is tested
 
 import logging
 import socket
