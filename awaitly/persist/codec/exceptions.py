@@ -223,7 +223,9 @@ class Exceptions:
     def _moved(self, tag: str) -> type[BaseException] | None:
         """Find the one class of this name, which was stored when its module was called otherwise, as `__main__` is."""
         name = tag.partition(":")[2]
-        found = [cls for cls in self._classes.values() if name and cls.__qualname__ == name]
+        # Awaitly's own modules keep their names, and people may use the names of its errors for theirs.
+        theirs = (cls for cls in self._classes.values() if cls.__module__ != AwaitlyError.__module__)
+        found = [cls for cls in theirs if name and cls.__qualname__ == name]
         return found[0] if len(found) == 1 else None
 
 
