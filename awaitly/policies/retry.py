@@ -166,17 +166,21 @@ class Retry:
         Raises:
             Exception: What the last attempt raised.
         """
-        states, name = shared(), getattr(function, "__qualname__", repr(function))
-        course = Course(states.clock, name)
-        around = self.bound(states, name)
-        return await around(lambda: course.attempt(lambda: function(*args, **kwargs)), course)
+        return await self(function)(*args, **kwargs)
 
     def __call__(self, function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         """Decorate an async function: its calls are tried again as declared."""
+        name = getattr(function, "__qualname__", repr(function))
+        known: tuple[Shared, Around] | None = None
 
         @wraps(function)
         async def retried(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.call(function, *args, **kwargs)
+            nonlocal known
+            states = shared()
+            if known is None or known[0] is not states:
+                known = states, self.bound(states, name)
+            course = Course(states.clock, name)
+            return await known[1](lambda: course.attempt(lambda: function(*args, **kwargs)), course)
 
         return retried
 

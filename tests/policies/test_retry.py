@@ -581,6 +581,23 @@ def test_hooks_are_told_the_name_of_a_function() -> None:
     assert [notice.name.rpartition(".")[2] for notice in told] == ["fetch"]
 
 
+def test_a_hook_that_always_raises_is_logged_once_for_a_function(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(notice: RetryNotice) -> None:
+        raise RuntimeError("the hook is broken")
+
+    @Retry(2, before_sleep=broken)
+    async def fetch() -> None:
+        raise ConnectionError
+
+    async def story() -> None:
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                await fetch()
+
+    by_hand(story)
+    assert len(caplog.records) == 1
+
+
 def test_functions_that_name_one_budget_share_it() -> None:
     budget = Budget("stripe", minimum=0.1, ratio=0)
     begun: list[str] = []
