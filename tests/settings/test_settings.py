@@ -1,32 +1,12 @@
 """Where settings come from, and what is said about those that are none."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from awaitly.errors import ConfigurationError
 from awaitly.settings import Settings, read_settings
-
-Write = Callable[[str, str], None]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read settings in an empty folder, without variables of ours."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.upper().startswith("AWAITLY_"):
-            monkeypatch.delenv(name)
-
-
-def refused(**given: object) -> str:
-    """Return what is said when the settings are refused."""
-    with pytest.raises(ConfigurationError) as caught:
-        read_settings(**given)
-    assert caught.value.code == "invalid-setting"
-    return caught.value.message
+from tests.settings.writing import refused
 
 
 def test_every_setting_has_a_default() -> None:
@@ -109,9 +89,9 @@ def test_unknown_keys_of_files_are_refused_with_their_file() -> None:
     Path("pyproject.toml").write_text('[tool.awaitly]\nstorr = "x"\n')
 
     assert refused().splitlines()[1:] == [
+        "  shutdown_timeuot (in awaitly.toml): there is no such setting; did you mean shutdown_timeout?",
         "  lease.time_to_live (in awaitly.toml): there is no such setting; did you mean lease.ttl?",
         "  storr (in [tool.awaitly] of pyproject.toml): there is no such setting; did you mean store?",
-        "  shutdown_timeuot (in awaitly.toml): there is no such setting; did you mean shutdown_timeout?",
     ]
 
 
@@ -119,21 +99,56 @@ def test_a_value_that_does_not_fit_is_shown_with_its_source(monkeypatch: pytest.
     Path("awaitly.toml").write_text("shutdown_timeout = -1\n")
     monkeypatch.setenv("AWAITLY_LEASE__TTL", "soon")
 
-    message = refused(store=7)
+    duration = 'such as 5, "250ms" or "1h30m"'
+    url = 'text such as "sqlite:///relative.db", "sqlite:////absolute.db" or "memory://"'
+    assert refused({"store": 7}).splitlines()[1:] == [
+        f"  store (given as an argument) is 7; allowed is {url}",
+        f"  AWAITLY_LEASE__TTL (in the environment) is 'soon'; allowed is a duration above 50ms, {duration}",
+        f"  shutdown_timeout (in awaitly.toml) is -1; allowed is a duration of at least 0s, {duration}",
+    ]
 
-    assert "\n  store (given as an argument): Input should be a valid string (found 7)" in message
-    assert "\n  AWAITLY_LEASE__TTL (in the environment): write seconds as a number" in message
-    assert "\n  shutdown_timeout (in awaitly.toml): write seconds as a number" in message
-    assert message.endswith("(found -1)")
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("awaitly.toml", b"store = \n", "awaitly.toml is no TOML: Invalid value (at line 1, column 9)"),
+        ("pyproject.toml", b"[tool\n", "pyproject.toml is no TOML: "),
+        ("awaitly.toml", b'store = "\xff"\n', "awaitly.toml is no UTF-8 text: "),
+        (".env", b"AWAITLY_STORE=\xff\n", ".env is no UTF-8 text: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(file: str, text: bytes, says: str) -> None:
+    Path(file).write_bytes(text)
+
+    assert refused().startswith(f"awaitly's settings do not fit:\n  {says}")
 
 
-def test_a_file_that_is_no_toml_is_refused() -> None:
-    Path("awaitly.toml").write_text("store = \n")
+def test_a_folder_named_dotenv_is_no_source() -> None:
+    Path(".env").mkdir()
 
-    assert refused().startswith("awaitly's settings do not fit: Invalid value (at line 1")
+    assert read_settings().store == "sqlite:///awaitly.db"
 
 
 def test_a_group_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWAITLY_LEASE", "{")
 
-    assert 'error parsing value for field "lease"' in refused()
+    assert refused().endswith("\n  AWAITLY_LEASE (in the environment) is '{'; allowed is a table of ttl")
+
+
+def test_one_setting_twice_in_one_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWAITLY_LEASE", '{"ttl": "20s"}')
+    monkeypatch.setenv("AWAITLY_LEASE__TTL", "30s")
+
+    assert refused().endswith("AWAITLY_LEASE__TTL has two values there, this and AWAITLY_LEASE.ttl; keep one of them")
+
+
+def test_one_setting_twice_with_one_value_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWAITLY_STORE", "one.db")
+    monkeypatch.setenv("awaitly_store", "one.db")
+
+    assert read_settings().store == "one.db"
+
+
+def test_settings_made_by_hand_say_what_is_wrong_as_well() -> None:
+    with pytest.raises(ConfigurationError, match="store"):
+        Settings(store=7)

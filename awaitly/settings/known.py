@@ -1,0 +1,89 @@
+"""Whether there is what settings name: the steps, breakers, limiters, workflows and flags of a program."""
+
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, fields
+
+from awaitly.errors import ConfigurationError
+from awaitly.model.names import by_nearness, nearest
+from awaitly.settings.knobs import PATHS, Settings, provenance
+from awaitly.settings.paths import Path
+from awaitly.settings.sources import Origin
+
+_SHOWN = 5  # names, where none is like the one that was meant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNames:
+    """Every name in a program that settings may mention, as it was declared."""
+
+    steps: Set[str] = frozenset()
+    breakers: Set[str] = frozenset()
+    limiters: Set[str] = frozenset()
+    workflows: Set[str] = frozenset()
+    flags: Set[str] = frozenset()
+
+    def __or__(self, other: "KnownNames") -> "KnownNames":
+        """Return the names of both."""
+        return KnownNames(**{each.name: getattr(self, each.name) | getattr(other, each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownName:
+    """A name in settings that nothing has."""
+
+    kind: str  # step, breaker, limiter, workflow or flag
+    name: str
+    origin: Origin | None
+    meant: str | None  # the nearest name that there is
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = self.origin or self.name
+        if self.meant is not None:
+            return f"{where}: there is no {self.kind} {self.name!r}; did you mean {self.meant!r}?"
+        if not self.known:
+            return f"{where}: there is no {self.kind} {self.name!r}, nor any other"
+        shown = ", ".join(map(repr, by_nearness(self.name, self.known)[:_SHOWN]))
+        more = ", ..." if len(self.known) > _SHOWN else ""
+        return f"{where}: there is no {self.kind} {self.name!r}; there {_are(self.known)} {shown}{more}"
+
+
+def unknown_names(settings: Settings, known: KnownNames) -> tuple[UnknownName, ...]:
+    """Return every name in settings that nothing has, in the order of the tables."""
+    return tuple(one for each in fields(known) for one in _unknown(settings, each.name, getattr(known, each.name)))
+
+
+def check_names(settings: Settings, known: KnownNames) -> None:
+    """Refuse settings that name what does not exist.
+
+    Raises:
+        ConfigurationError: ``invalid-setting``, with a line for each such name: where it was found, and what was
+            probably meant.
+    """
+    unknown = unknown_names(settings, known)
+    if unknown:
+        problems = "".join(f"\n  {one}" for one in unknown)
+        raise ConfigurationError(
+            f"awaitly's settings name what does not exist:{problems}",
+            hint="correct the names, or remove the settings; awaitly config TARGET shows what a workflow has",
+            code="invalid-setting",
+        )
+
+
+def _unknown(settings: Settings, table: str, known: Set[str]) -> Iterator[UnknownName]:
+    declared = {PATHS.normal((table, name))[1] for name in known}
+    for name in getattr(settings, table):
+        if name not in declared:
+            meant = nearest(name, known)
+            yield UnknownName(
+                table.removesuffix("s"), name, _origin(settings, (table, name)), meant, tuple(sorted(known))
+            )
+
+
+def _origin(settings: Settings, above: Path) -> Origin | None:
+    found = ((path, origin) for path, origin in provenance(settings).items() if path[:2] == above)
+    return next((origin for _, origin in found), None)
+
+
+def _are(known: Iterable[str]) -> str:
+    return "is" if len(tuple(known)) == 1 else "are"
