@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from awaitly.cli.checks import check
+from awaitly.cli.configuring import config
 from awaitly.cli.demo import demo
 from awaitly.cli.failing import failed, quieten
 from awaitly.cli.graphs import graph
@@ -62,5 +63,5 @@ def main() -> None:
     """
 
 
-for command in (run, graph, check, runs, demo):
+for command in (run, graph, check, runs, config, demo):
     main.add_command(command)

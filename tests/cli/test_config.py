@@ -1,0 +1,140 @@
+"""``awaitly config``: which settings are in force, where they come from, and which there are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from awaitly.settings import Settings, read_settings
+from awaitly.settings.knobs import PATHS
+from tests.cli.calling import FLOWS, Awaitly
+
+
+def test_every_setting_is_shown_with_its_source_and_its_default(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("awaitly.toml").write_text('[lease]\nttl = "1m30s"\n')
+    monkeypatch.setenv("AWAITLY_BREAKERS__PAYMENTS__RESET_TIMEOUT", "60")
+
+    answer = awaitly("config")
+
+    assert (answer.status, answer.err) == (0, "")
+    assert [line.split(maxsplit=2) for line in answer.out.splitlines()] == [
+        ["SETTING", "VALUE", "SOURCE".ljust(64) + "DEFAULT"],
+        ["store", "sqlite:///awaitly.db", "default".ljust(64) + "sqlite:///awaitly.db"],
+        ["secrets_dir", "-", "default".ljust(64) + "-"],
+        ["lease.ttl", "1m30s", "in awaitly.toml".ljust(64) + "15s"],
+        ["shutdown_timeout", "30s", "default".ljust(64) + "30s"],
+        [
+            "breakers.payments.reset_timeout",
+            "1m",
+            "AWAITLY_BREAKERS__PAYMENTS__RESET_TIMEOUT (in the environment)".ljust(64) + "as declared",
+        ],
+    ]
+
+
+def test_secrets_are_not_shown(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWAITLY_STORE", "postgresql://shop:hush@db/orders")
+
+    for form in ("text", "json"):
+        answer = awaitly("config", "--format", form)
+        assert "postgresql://shop:***@db/orders" in answer.out
+        assert "hush" not in answer.out + answer.err
+
+
+def test_it_may_be_json(awaitly: Awaitly) -> None:
+    document = json.loads(awaitly("config", "--format", "json").out)
+
+    assert document["settings"][0] == {
+        "path": "store", "value": "sqlite:///awaitly.db", "source": "default", "default": "sqlite:///awaitly.db",
+    }  # fmt: skip
+
+
+def test_with_a_target_it_shows_what_lies_around_each_step(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("shop.py").write_text(
+        "from awaitly import step, workflow\n\n"
+        "@step(timeout='10s')\nasync def charge() -> None: ...\n\n"
+        "@step(timeout='10s')\nasync def pack() -> None: ...\n\n"
+        "@step\nasync def ship() -> None: ...\n\n"
+        "@workflow\nasync def checkout() -> None:\n    await charge()\n    await pack()\n    await ship()\n"
+    )
+    monkeypatch.setenv("AWAITLY_STEPS__CHARGE__TIMEOUT", "3s")
+
+    text = awaitly("config", "shop.py:checkout")
+    document = json.loads(awaitly("config", "shop.py", "--format", "json").out)
+
+    assert text.status == 0
+    assert document["workflows"] == {
+        "shop.py:checkout": {"charge": ["timeout 3s"], "pack": ["timeout 10s"], "ship": []}
+    }
+    shown = " ".join(text.out.split("\n\n")[1].split())
+    assert shown == "shop.py:checkout charge timeout 3s pack timeout 10s ship nothing lies around it"
+
+
+def test_the_schema_is_that_of_the_settings(awaitly: Awaitly) -> None:
+    schema = json.loads(awaitly("config", "--schema").out)
+
+    assert schema == Settings.model_json_schema()
+    assert all("description" in field for field in schema["$defs"]["BreakerSettings"]["properties"].values())
+
+
+def test_the_template_names_every_setting_and_changes_none(awaitly: Awaitly) -> None:
+    template = awaitly("config", "--env").out
+
+    Path(".env").write_text(template)
+    assert read_settings() == Settings()
+    assert template.count("Allowed: ") == len(PATHS.knobs) + 1  # AWAITLY_DEBUG is none of the settings
+    assert "\n# AWAITLY_STEPS__<STEP>__RETRY__ATTEMPTS=\n" in template
+
+
+def test_what_the_template_has_as_defaults_are_values(awaitly: Awaitly) -> None:
+    lines = awaitly("config", "--env").out.splitlines()
+    given = [line.removeprefix("# ") for line in lines if line.startswith("# AWAITLY_") and not line.endswith("=")]
+
+    Path(".env").write_text("\n".join(given))
+
+    assert len(given) == 4
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize("words", [("--env", "--schema"), ("--env", str(FLOWS)), ("--schema", str(FLOWS))])
+def test_what_prints_all_settings_takes_nothing_else(awaitly: Awaitly, words: tuple[str, ...]) -> None:
+    answer = awaitly("config", *words)
+
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("error [usage-error]: --env and --schema print all settings")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("AWAITLY_STEPS__CHARGE__RETRY__ATTEMPTS", "0", "is '0'; allowed is a whole number of at least 1"),
+        ("AWAITLY_STEPS__CHARGE__RETRY__ATEMPTS", "5", "did you mean AWAITLY_STEPS__CHARGE__RETRY__ATTEMPTS?"),
+        ("AWAITLY_SECRETS_DIR", "nowhere", "is 'nowhere'; allowed is a folder that exists"),
+        ("AWAITLY_LEASE", "[", "is '['; allowed is a table of ttl"),
+        ("AWAITLY_FLAGS__X", "{", "allowed is true or false, a share of the runs from 0 to 1, text, or a table of"),
+    ],
+)
+@pytest.mark.parametrize("command", [("config",), ("runs", "list"), ("check", str(FLOWS), "--store", "x.db")])
+def test_settings_that_do_not_fit_are_one_message(
+    awaitly: Awaitly, command: tuple[str, ...], variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    answer = awaitly(*command)
+
+    assert answer.status == 2
+    assert answer.err.startswith(f"error [invalid-setting]: awaitly's settings do not fit:\n  {variable} (in the env")
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+    assert len(answer.err.splitlines()) == 3
+
+
+@pytest.mark.parametrize("text", ["store = \n", "[steps.charge\n"])
+def test_a_file_that_cannot_be_read_is_one_message(awaitly: Awaitly, text: str) -> None:
+    Path("awaitly.toml").write_text(text)
+
+    answer = awaitly("config")
+
+    assert answer.status == 2
+    assert answer.err.startswith("error [invalid-setting]: awaitly's settings do not fit:\n  awaitly.toml is no TOML: ")
