@@ -70,7 +70,7 @@ class Delivery:
         self._ticking = False
         self._foreign = 0.0
         self.replaying = bool(recorded)  # recorded facts are left
-        self.activity = 0  # counted up whenever a task of the body runs
+        self.activity = 0  # counted up with every delivery and whenever a task of the body runs
         self.woken = True  # something was delivered and no task of the body has blocked since
         self.stopped = False
 
@@ -93,6 +93,7 @@ class Delivery:
         """Take what happened: it is delivered at once if the body has settled, else when its turn comes."""
         if self._settled_alone and not (self._arrived or self.replaying or self._ticking or self.stopped):
             self.woken = True
+            self.activity += 1
             self._body.record(target, fact, outcome)
             target.receive(fact, outcome)
         else:
@@ -154,6 +155,7 @@ class Delivery:
         if found is not None:
             assert isinstance(fact, Delivered)
             self.woken = True
+            self.activity += 1
             self._foreign = 0.0
             self._step_over()
             found[0].receive(fact, found[1])
@@ -171,6 +173,7 @@ class Delivery:
     def _deliver_arrived(self) -> None:
         target, fact, outcome = self._arrived.popleft()
         self.woken = True
+        self.activity += 1
         self._body.record(target, fact, outcome)
         target.receive(fact, outcome)
         self.poke()

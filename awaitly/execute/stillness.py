@@ -18,7 +18,7 @@ class Stillness(Protocol):
     """Asked once a turn of the loop."""
 
     def reached(self, activity: int) -> bool:
-        """Whether the body cannot move; ``activity`` counts how often its tasks have run."""
+        """Whether the body cannot move; ``activity`` counts deliveries, and how often its tasks have run."""
 
 
 class EmptyQueue:

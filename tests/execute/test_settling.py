@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from awaitly import Ok, Runtime, step, workflow
+from awaitly import Ok, Runtime, step, timeout, workflow
 from awaitly.execute import stillness
 from awaitly.execute.stillness import CalmTurns, EmptyQueue
 from awaitly.persist.stores.memory import MemoryStore
@@ -20,6 +20,13 @@ async def gated(name: str) -> str:
     begun.append(name)
     await gates[name].wait()
     return name
+
+
+@step(effect="read")
+async def waiting(life: str) -> str:
+    begun.append(life)
+    await gates["open"].wait()
+    return life
 
 
 async def nested(awaitable: Awaitable[str], depth: int) -> str:
@@ -76,6 +83,29 @@ def test_a_loop_that_hides_its_queue_settles_by_patience(depth: int, monkeypatch
     assert live == again == Ok(["deep", "shallow"])
 
 
+@workflow
+async def limited() -> str:
+    try:
+        async with timeout("1ms"):
+            await asyncio.gather(waiting("one"), waiting("two"))
+    except TimeoutError:
+        return "over"
+    return "never"
+
+
+def test_patience_begins_anew_with_every_delivery_even_if_no_task_has_run_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("awaitly.execute.run.stillness", lambda *_: CalmTurns())
+
+    async def story() -> tuple[object, object]:
+        gates["open"] = asyncio.Event()
+        async with Runtime(store=MemoryStore()) as runtime:
+            live = await limited.options(id="live").run()
+            return live, await (await runtime.fork("live", id="again")).result()
+
+    live, again = asyncio.run(story())
+    assert live == again == Ok("over")
+
+
 def test_asyncios_own_loop_is_asked_for_its_queue() -> None:
     async def kind() -> object:
         from awaitly.declare.host import HOST
@@ -86,13 +116,6 @@ def test_asyncios_own_loop_is_asked_for_its_queue() -> None:
 
 
 cleaned: list[str] = []
-
-
-@step(effect="read")
-async def waiting(life: str) -> str:
-    begun.append(life)
-    await gates["open"].wait()
-    return life
 
 
 @step
