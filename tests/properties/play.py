@@ -12,10 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from awaitly import Err, Ok, Runtime, Workflow
-from awaitly.policies.clock import pause
 from awaitly.execute.dry import DryRun
 from awaitly.model.facts import RunFinished, RunStarted
+from awaitly.policies.clock import pause
 from awaitly.settings import LeaseSettings, Settings
+from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore
 from tests.properties.programs import Block, Boomed, Writer, deterministic, expected
 from tests.properties.steps import Boom
@@ -104,10 +105,17 @@ async def wait(world: World, milliseconds: float) -> None:
 
 
 class Played:
-    """A workflow of one number that was played, in one life or several."""
+    """A workflow of one number that was played, in one life or several; a clock brings loops of its own."""
 
-    def __init__(self, main: Workflow[[int], int, Any], seed: object, plans: Sequence[Plan] = ()) -> None:
-        self.world = World(seed)
+    def __init__(
+        self,
+        main: Workflow[[int], int, Any],
+        seed: object,
+        plans: Sequence[Plan] = (),
+        *,
+        clock: VirtualClock | None = None,
+    ) -> None:
+        self.world = World(seed, clock)
         self.result: Any = None
         self.cancelled = any(plan.cancels is not None for plan in plans)
         enter(self.world)

@@ -7,10 +7,10 @@ from typing import Any
 
 from awaitly import current
 from awaitly.declare.host import HOST
-from awaitly.policies.clock import pause
 from awaitly.model.facts import StepFinished
 from awaitly.model.identity import idempotency_key
 from awaitly.persist.stores.memory import MemoryStore
+from awaitly.policies.clock import pause
 from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore, Life
 from tests.properties.programs import value
@@ -41,9 +41,9 @@ class Observed:
 class World:
     """One test's world."""
 
-    def __init__(self, seed: object) -> None:
+    def __init__(self, seed: object, clock: VirtualClock | None = None) -> None:
         self.seed = seed
-        self.clock = VirtualClock(auto=True)
+        self.clock = clock or VirtualClock(auto=True)
         self.store = MemoryStore(monotonic=self.clock.monotonic)
         self.ledger: list[Begun] = []
         self.lives: list[Observed] = []
