@@ -8,7 +8,8 @@ from awaitly import Failure, Runtime, Workflow, current, step
 from awaitly.persist.ports import Store
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.policies.clock import pause
-from awaitly.settings import LeaseSettings, Settings
+from awaitly.settings import Settings
+from awaitly.settings.tables import LeaseSettings
 from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore, Life
 

@@ -15,7 +15,8 @@ from awaitly import Err, Ok, Runtime, Workflow
 from awaitly.execute.dry import DryRun
 from awaitly.model.facts import RunFinished, RunStarted
 from awaitly.policies.clock import pause
-from awaitly.settings import LeaseSettings, Settings
+from awaitly.settings import Settings
+from awaitly.settings.tables import LeaseSettings
 from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore
 from tests.properties.programs import Block, Boomed, Writer, deterministic, expected
