@@ -147,11 +147,25 @@ class Catalog(Protocol):
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
         """Remove runs that ended before a time (seconds since the epoch), with their facts; returns how many.
 
-        A run that was claimed to be retried stays, unless its owner has died since.
+        A run that was claimed to be retried stays, unless its owner has died since. Answers that expired before the
+        time go too; they are not counted.
         """
 
 
-class Store(Journal, Leases, Inbox, Catalog, Protocol):
+class Answers(Protocol):
+    """Encoded outcomes that caches keep for a while, whichever run asked first. Times are seconds since the epoch."""
+
+    async def recall(self, key: str, now: float) -> bytes | None:
+        """Return what is remembered under a key, unless it has expired by ``now``."""
+
+    async def remember(self, key: str, data: bytes, *, now: float, expires: float) -> None:
+        """Keep ``data`` under a key until ``expires``, in the place of what was there.
+
+        At least one of those that have expired by ``now`` is removed, so that they do not pile up.
+        """
+
+
+class Store(Journal, Leases, Inbox, Catalog, Answers, Protocol):
     """All ports at once, with what opens and closes them."""
 
     @property

@@ -10,54 +10,19 @@ class TestMyStore(StoreConformance):
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import wraps
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from awaitly.model.facts import Ending, Fact, RunFinished, RunRetried, RunStarted, StepFinished
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended, Owner, Store
+from awaitly.testing.answers import AnswersConformance
 from awaitly.testing.samples import EVERY_FACT
+from awaitly.testing.stories import Clock, on_store
 
 TTL = 15.0
 ALICE = Owner(id="alice", host="a host of nobody's", pid=1, started="1")
 BOB = Owner(id="bob", host="a host of nobody's", pid=2, started="2")
-
-
-class Clock:
-    """Monotonic time that only the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-Story = Callable[[Any, Store, Clock], Coroutine[Any, Any, None]]
-
-
-def on_store(story: Story) -> Callable[[Any, Path], None]:
-    """Make a test of a story: it gets an open store, and the clock of its leases."""
-
-    @wraps(story)
-    def test(self: "StoreConformance", tmp_path: Path) -> None:
-        async def play() -> None:
-            clock = Clock()
-            store = self.new_store(tmp_path, clock)
-            await store.open()
-            try:
-                async with asyncio.timeout(30):
-                    await story(self, store, clock)
-            finally:
-                await store.close()
-
-        asyncio.run(play())
-
-    del test.__wrapped__  # pytest would take the story's parameters for fixtures
-    return test
 
 
 def started(workflow: str = "checkout", *, at: float = 100.0, seed: int = 1) -> RunStarted:
@@ -544,7 +509,7 @@ class CatalogConformance:
         assert list(await store.cancels("alice")) == []
 
 
-class StoreConformance(JournalConformance, LeaseConformance, CatalogConformance):
+class StoreConformance(JournalConformance, LeaseConformance, CatalogConformance, AnswersConformance):
     """All of it; subclass it and say how the store is made."""
 
     def new_store(self, directory: Path, monotonic: Callable[[], float]) -> Store:

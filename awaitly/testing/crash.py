@@ -288,3 +288,11 @@ class CrashingStore:
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
         """Purge runs."""
         return await self._ask(self.inner.purge(ended_before=ended_before, limit=limit))
+
+    async def recall(self, key: str, now: float) -> bytes | None:
+        """Recall an answer."""
+        return await self._ask(self.inner.recall(key, now))
+
+    async def remember(self, key: str, data: bytes, *, now: float, expires: float) -> None:
+        """Remember an answer, between two boundaries."""
+        await self._change("remember", self.inner.remember(key, data, now=now, expires=expires))

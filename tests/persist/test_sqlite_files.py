@@ -1,5 +1,6 @@
 """Files that cannot be used as a store say why, and are left as they were."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from awaitly.errors import StoreError
 from awaitly.persist.ports import Appended
-from awaitly.persist.stores.sqlite import SqliteStore
+from awaitly.persist.stores.sqlite import SqliteStore, schema
 from awaitly.persist.stores.sqlite.connections import Connection, connect
 from awaitly.testing.conformance import creation, ending, more, started, stepped
 
@@ -70,6 +71,52 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path, run) -> None:
     error = run(story())
     assert error.code == "store-newer"
     assert "99" in str(error)
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the first version, with a run in it."""
+    path = tmp_path / "runs.db"
+
+    async def story() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        await store.append([creation("r", stepped(1))])
+        await store.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        run(story())
+    return path
+
+
+def test_a_store_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_it_holds(earlier: Path, run) -> None:
+    async def story() -> None:
+        store = SqliteStore(earlier)
+        await store.open()
+        assert list(await store.read("r")) == [started(), stepped(1)]
+        assert list(await store.append([more("r", 2, stepped(2))])) == [Appended.STORED]
+        await store.remember("k", b"{}", now=100.0, expires=200.0)
+        assert await store.recall("k", 150.0) == b"{}"
+        await store.close()
+
+    run(story())
+    file = sqlite3.connect(earlier)
+    assert file.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+    file.close()
+
+
+def test_many_that_open_a_store_of_an_earlier_version_at_once_bring_it_up_to_date_once(earlier: Path, run) -> None:
+    async def story() -> None:
+        stores = [SqliteStore(earlier) for _ in range(8)]
+        await asyncio.gather(*(store.open() for store in stores))
+        for number, store in enumerate(stores):
+            await store.remember(f"k{number}", b"{}", now=100.0, expires=200.0)
+        assert [await stores[0].recall(f"k{number}", 150.0) for number in range(8)] == [b"{}"] * 8
+        for store in stores:
+            await store.close()
+
+    run(story())
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path, run) -> None:

@@ -113,7 +113,7 @@ def test_a_fact_is_one_row(tmp_path: Path, run) -> None:
     tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     counts = {name: file.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
     file.close()
-    assert counts == {"runs": 1, "facts": 11, "owners": 0}
+    assert counts == {"runs": 1, "facts": 11, "owners": 0, "answers": 0}
 
 
 def test_runs_are_found_by_their_index(tmp_path: Path, run) -> None:
@@ -138,6 +138,30 @@ def test_runs_are_found_by_their_index(tmp_path: Path, run) -> None:
     touching = [plan for plan in plans if "runs" in plan]
     assert touching
     assert all(plan.startswith("SEARCH runs USING INDEX runs_by_id (id=?)") for plan in touching)
+
+
+def test_an_answer_is_one_commit_and_asking_for_it_one_query_by_its_index(tmp_path: Path, run) -> None:
+    """Also removing the expired ones looks at no more of them than it removes."""
+    traced: list[str] = []
+
+    async def story() -> None:
+        store = SqliteStore(tmp_path / "runs.db", trace=traced.append)
+        await store.open()
+        traced.clear()
+        await store.remember("k", b"{}", now=100.0, expires=200.0)
+        await store.recall("k", 150.0)
+        await store.close()
+
+    run(story())
+    assert verbs(traced)[:5] == ["BEGIN", "INSERT", "DELETE", "COMMIT", "SELECT"]
+    file = sqlite3.connect(tmp_path / "runs.db")
+    plans = [row[3] for sql in (traced[2], traced[4]) for row in file.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    file.close()
+    assert [plan for plan in plans if "answers" in plan] == [
+        "SEARCH answers USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH answers USING COVERING INDEX answers_expiring (expires<?)",
+        "SEARCH answers USING INDEX sqlite_autoindex_answers_1 (key=?)",
+    ]
 
 
 def test_a_store_serves_one_loop_after_another(tmp_path: Path) -> None:

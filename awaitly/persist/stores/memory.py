@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import islice
 from time import monotonic as system_monotonic
 
@@ -48,6 +49,8 @@ class MemoryStore:
         self._runs: dict[str, _Run] = {}
         self._leases: dict[str, _Lease] = {}
         self._lapses = Lapses(monotonic)
+        self._answers: dict[str, tuple[bytes, float]] = {}
+        self._expiring: list[tuple[float, str]] = []  # a heap; holds what was replaced, too
 
     async def open(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -182,7 +185,8 @@ class MemoryStore:
         return Counter((stored.workflow, stored.status) for stored in self._runs.values())
 
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
-        """Remove runs that ended before a time, with their facts."""
+        """Remove runs that ended before a time, with their facts, and answers that expired before it."""
+        self._forget(ended_before)
         old = (
             run
             for run, stored in self._runs.items()
@@ -192,6 +196,23 @@ class MemoryStore:
         for run in doomed:
             del self._runs[run]
         return len(doomed)
+
+    async def recall(self, key: str, now: float) -> bytes | None:
+        """Return what is remembered under a key, unless it has expired."""
+        data, expires = self._answers.get(key, (None, now))
+        return data if expires > now else None
+
+    async def remember(self, key: str, data: bytes, *, now: float, expires: float) -> None:
+        """Keep ``data`` under a key; what has expired goes."""
+        self._answers[key] = data, expires
+        heappush(self._expiring, (expires, key))
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        while self._expiring and self._expiring[0][0] <= now:
+            expires, key = heappop(self._expiring)
+            if key in self._answers and self._answers[key][1] == expires:
+                del self._answers[key]
 
     def _append(self, append: Append) -> Appended:
         stored = self._runs.get(append.run)

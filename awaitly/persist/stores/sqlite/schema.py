@@ -51,6 +51,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE answers (
+            key TEXT PRIMARY KEY,
+            expires REAL NOT NULL,
+            data BLOB NOT NULL
+        )
+        """,
+        "CREATE INDEX answers_expiring ON answers (expires)",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.owners import Lapses
 from awaitly.persist.ports import Append, Appended, Claim, Owner
-from awaitly.persist.stores.sqlite import appends, catalog, leases, schema
+from awaitly.persist.stores.sqlite import answers, appends, catalog, leases, schema
 from awaitly.persist.stores.sqlite.connections import Connection, connect, pragma, snapshot
 from awaitly.persist.stores.sqlite.failures import translated
 from awaitly.persist.stores.sqlite.lanes import Lane
@@ -161,8 +161,17 @@ class SqliteStore:
         return await self._read(catalog.count)
 
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
-        """Remove runs that ended before a time, with their facts."""
+        """Remove runs that ended before a time, with their facts, and answers that expired before it."""
+        await self._write(lambda connection: answers.forget(connection, ended_before, limit))
         return await self._write(lambda connection: leases.purge(connection, self._lapses, ended_before, limit))
+
+    async def recall(self, key: str, now: float) -> bytes | None:
+        """Return what is remembered under a key, unless it has expired."""
+        return await self._read(lambda connection: answers.recall(connection, key, now))
+
+    async def remember(self, key: str, data: bytes, *, now: float, expires: float) -> None:
+        """Keep ``data`` under a key; some of what has expired goes."""
+        await self._write(lambda connection: answers.remember(connection, key, data, now, expires))
 
     async def _write(self, job: Callable[[Connection], T]) -> T:
         return await self._opened(self._writer).do(job)
