@@ -201,6 +201,12 @@ def test_no_other_attempt_is_begun_or_awaited_when_there_is_no_time_left() -> No
         server.play(Hedge(1))
     assert round(server.now, 3) == 2
 
+    early = Server((1.999999, StepDeadline("out of time")), (100, "never"))  # as clocks round
+    early.course.limit(2)
+    with pytest.raises(StepDeadline):
+        early.play(Hedge(1))
+    assert round(early.now, 3) == 2
+
     late = Server((2, "in time"), (0, "never"))
     late.course.limit(0.5)
     assert late.play(Hedge(1)) == "in time"
