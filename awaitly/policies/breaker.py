@@ -257,9 +257,8 @@ class Breaker:
 
 
 class _Alarm(NamedTuple):
-    """A timer for the end of an open phase."""
+    """A timer for the end of the open phase, and the loop without which it does not ring."""
 
-    phase: Open
     loop: asyncio.AbstractEventLoop
     timer: Timer
 
@@ -415,21 +414,21 @@ class Circuit(Switch):
 
     def _arm(self) -> None:
         """Have a timer for the end of an open phase while somebody waits for it, and else none."""
-        phase, loop, alarm = self._phase, asyncio._get_running_loop(), self._alarm
-        wanted = isinstance(phase, Open) and bool(self._queue)
-        if alarm is not None:
-            if wanted and alarm.phase is phase and alarm.loop is loop:
+        phase, loop = self._phase, asyncio._get_running_loop()
+        until = phase.until if isinstance(phase, Open) and self._queue else None
+        if self._alarm is not None:
+            if until is not None and self._alarm.loop is loop:
                 return
-            alarm.timer.cancel()
+            self._alarm.timer.cancel()
             self._alarm = None
-        if isinstance(phase, Open) and wanted and loop is not None:
-            delay = max(0.0, phase.until - self._clock.monotonic())
-            self._alarm = _Alarm(phase, loop, self._clock.call_later(delay, partial(self._ring, phase)))
+        if until is not None and loop is not None:
+            delay = max(0.0, until - self._clock.monotonic())
+            self._alarm = _Alarm(loop, self._clock.call_later(delay, self._ring))
 
-    def _ring(self, phase: Open) -> None:
+    def _ring(self) -> None:
         self._alarm = None
-        if self._phase is phase:  # the timer's word counts: the clock's last digits may not agree with it
-            self._half_open()
+        self._look()
+        self._arm()  # if it was too early
 
 
 class _Entry(NamedTuple):

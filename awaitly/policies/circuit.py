@@ -59,7 +59,7 @@ class Rules:
     def verdict(self, seen: Window) -> str | None:
         """Return why a circuit that has seen these calls opens; None if it stays closed."""
         if self.failure_threshold is not None and seen.failures >= self.failure_threshold:
-            return f"{seen.failures} failures in {self.span}"
+            return f"{seen.failures} failure{'' if seen.failures == 1 else 's'} in {self.span}"
         if seen.calls < self.minimum_calls:
             return None
         if self.failure_ratio is not None and seen.failures / seen.calls >= self.failure_ratio:
