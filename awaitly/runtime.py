@@ -1,10 +1,8 @@
 """The running system: store, lease, recovery and observers, wired together. The one module that knows every stage."""
 
 import asyncio
-import inspect
 import os
-import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextvars import Context, Token, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -13,24 +11,25 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from awaitly.declare.host import HOST, Wanted, install
-from awaitly.declare.step import Step
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
-from awaitly.errors import ConfigurationError, NotSupported, RunNotFound, RunStopped, UnexpectedError
+from awaitly.errors import NotSupported, RunNotFound, RunStopped, UnexpectedError
 from awaitly.execute.engine import Engine
 from awaitly.execute.handles import Handle
 from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, plan_fork
 from awaitly.execute.hosts import PlainHost
 from awaitly.execute.journal import Committer
 from awaitly.execute.leases import Lease
-from awaitly.execute.local import run_locally
+from awaitly.execute.local import Asked, run_locally
 from awaitly.execute.loops import at_home, on
 from awaitly.execute.outcomes import Outcome
 from awaitly.execute.parting import mismatch
+from awaitly.execute.pipelines import piped
 from awaitly.execute.recovery import Recovery
 from awaitly.execute.retrying import retry
 from awaitly.execute.services import Services
 from awaitly.execute.starting import Beginning, start, start_child
 from awaitly.execute.waiting import outcome
+from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue
 from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
@@ -42,9 +41,12 @@ from awaitly.observe.bus import Bus, Sink
 from awaitly.persist.owners import this_owner
 from awaitly.persist.ports import Store
 from awaitly.policies.clock import SystemClock
+from awaitly.policies.sharing import SHARED, Shared, adopt
+from awaitly.policies.sharing import install as install_states
 from awaitly.result import Err, Ok
 
 if TYPE_CHECKING:
+    from awaitly.compile.library import Library
     from awaitly.model.graph import Graph
     from awaitly.settings import Settings
 
@@ -79,39 +81,40 @@ class Runtime:
         workflows: Sequence[Workflow[..., Any, Any]] = (),
         recover: bool = True,
     ) -> None:
-        if flags is not None:
-            raise NotSupported("flags= was given", hint="feature flags are not built yet: leave it out")
         self.settings = settings if settings is not None else _settings()
         self.clock: Clock = clock or SystemClock()
         self.host = PlainHost(self.clock, self._begin)
         self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
-        self._workflows: dict[str, Workflow[..., Any, Any]] = {}
-        self._programs: dict[int, Program] = {}
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._engine: Engine | None = None
         self._recovery: Recovery | None = None
         self._bus: Bus | None = None
-        self._token: Token[Any] | None = None
-        for workflow in workflows:
-            self._program(workflow)
+        self._tokens: tuple[Token[Any], Token[Any]] | None = None
+        providers = _providers(self.settings, flags)
+        self._decide = partial(_decided, providers=providers, clock=self.clock)
+        self.library = _library(self.settings, self._finished, providers)
+        self.states = _states(self.clock, self.library, self._notice)
+        self.library.add(workflows)
 
     # Opening and closing.
 
     async def __aenter__(self) -> Self:
         await self.open()
-        self._token = HOST.set(self.host)
+        self._tokens = HOST.set(self.host), SHARED.set(self.states)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._token is not None:
-                HOST.reset(self._token)
+            if self._tokens is not None:
+                HOST.reset(self._tokens[0])
+                SHARED.reset(self._tokens[1])
         except ValueError:  # left in another context than entered, as fixtures do
             HOST.set(None)
+            SHARED.set(None)
         await self.shutdown()
 
     async def open(self) -> None:
@@ -128,7 +131,7 @@ class Runtime:
         engine = Engine(self._services(store))
         engine.services.start_child = partial(start_child, engine)
         self._recovery = recovery = Recovery(engine, takes_over=self._recover)
-        for program in self._programs.values():
+        for program in self.library.by_name.values():
             recovery.know(program)
         try:
             await engine.open()
@@ -150,6 +153,7 @@ class Runtime:
         if engine is None or self._recovery is None:
             return
         self._recovery.close()
+        self.library.close()
         allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
             await engine.close(allowed)
@@ -159,7 +163,7 @@ class Runtime:
             await engine.store.close()
 
     def _services(self, store: Store) -> Services:
-        context = _neutral_context()
+        context = _neutral_context(self.states)
         return Services(
             clock=self.clock,
             store=store,
@@ -167,10 +171,11 @@ class Runtime:
             lease=Lease(store, this_owner(), self.settings.lease.ttl, self.clock, context),
             host=HOST,
             context=context,
-            bind=_bound,
-            program=self._program,
+            bind=self.library.binding,
+            program=self.library.program,
             start_run=self._begin,
             check=_check,
+            decide=self._decide,
             observe=self._bus.publish if self._bus is not None else None,
         )
 
@@ -198,7 +203,7 @@ class Runtime:
             RunNotFound: If there is none with this id.
         """
         record = await self.record(run_id)
-        return Handle(self._opened(), self._named(record.workflow), run_id)
+        return Handle(self._opened(), self.library.named(record.workflow), run_id)
 
     @at_home
     async def runs(
@@ -255,7 +260,7 @@ class Runtime:
             Mismatch: If what it recorded does not fit the code; it stays as it is.
         """
         record = await self.record(run_id)
-        program = self._named(record.workflow)
+        program = self.library.named(record.workflow)
         if not record.status.ended:
             await self._opened().take_over(program, run_id, force=True)
         return Handle(self._opened(), program, run_id)
@@ -274,13 +279,19 @@ class Runtime:
             RunRefused: If it has not failed, or if effects that are stored would be repeated: fork it then.
         """
         record = await self.record(run_id)
-        program = self._named(record.workflow)
+        program = self.library.named(record.workflow)
         await retry(self._opened(), program, run_id)
         return Handle(self._opened(), program, run_id)
 
     @at_home
     async def fork(
-        self, run_id: str, *, at: str | None = None, id: str | None = None, arguments: "Arguments | None" = None
+        self,
+        run_id: str,
+        *,
+        at: str | None = None,
+        id: str | None = None,
+        arguments: "Arguments | None" = None,
+        flags: Mapping[str, FlagValue] | None = None,
     ) -> RunHandle[Any, Any]:
         """Start a new run from what another recorded before a step.
 
@@ -290,28 +301,39 @@ class Runtime:
                 before the run's end, or with changed ``arguments`` those that still fit.
             id: The new run's id; default: made up.
             arguments: Other arguments for the workflow.
+            flags: Values of feature flags for the new run. A flag on which an outcome that is kept depended stays as
+                it was decided.
 
         Raises:
             RunNotFound: If there is no run with this id.
             RunRefused: If nothing of that name is recorded.
         """
         record = await self.record(run_id)
-        program = self._named(record.workflow)
-        plan = await self.plan_fork(run_id, at=at, arguments=arguments)
+        program = self.library.named(record.workflow)
+        plan = await self.plan_fork(run_id, at=at, arguments=arguments, flags=flags)
         new_id = checked_run_id(id) if id is not None else new_run_id(record.workflow)
         await begin_fork(self._opened(), program, new_id, plan)
         return Handle(self._opened(), program, new_id)
 
     @at_home
-    async def plan_fork(self, run_id: str, *, at: str | None = None, arguments: "Arguments | None" = None) -> ForkPlan:
+    async def plan_fork(
+        self,
+        run_id: str,
+        *,
+        at: str | None = None,
+        arguments: "Arguments | None" = None,
+        flags: Mapping[str, FlagValue] | None = None,
+    ) -> ForkPlan:
         """Return what :meth:`fork` would keep, without doing it."""
         record = await self.record(run_id)
-        return await plan_fork(self._opened(), self._named(record.workflow), run_id, at=at, arguments=arguments)
+        program = self.library.named(record.workflow)
+        self.library.check_flags(program, flags or {})
+        return await plan_fork(self._opened(), program, run_id, at=at, arguments=arguments, flags=flags)
 
     @at_home
     async def check(self) -> Sequence[Verdict]:
         """Say for every unfinished run of the known workflows whether this code can continue it, without effects."""
-        return [verdict async for verdict in check_all(self._opened(), self._programs_by_name())]
+        return [verdict async for verdict in check_all(self._opened(), self.library.by_name)]
 
     async def signal(self, run_id: str, name: str, payload: object = None) -> None:
         """Raise ``not-supported``: signals are not built yet."""
@@ -331,9 +353,9 @@ class Runtime:
         self, workflow: Workflow[..., Any, Any], options: RunOptions, args: Any, kwargs: Any, *, wanted: Wanted
     ) -> Any:
         engine = self._opened()
+        program = self.library.program(workflow)
         if options.flags:
-            raise NotSupported("flags= was given to a run", hint="feature flags are not built yet: leave it out")
-        program = self._program(workflow)
+            self.library.check_flags(program, options.flags)
         if not program.graph.durable:
             return await self._run_locally(program, options, args, kwargs, wanted)
         if asyncio.get_running_loop() is self.loop:
@@ -361,53 +383,21 @@ class Runtime:
             )
         run_id = options.id or new_run_id(program.graph.workflow)
         deadline = options.deadline if options.deadline is not None else program.graph.deadline
-        outcome = await run_locally(program, HOST, self.clock, self._begin, run_id, args, kwargs, deadline)
+        asked = Asked(id=run_id, deadline=deadline, flags=options.flags, metadata=options.metadata)
+        outcome = await run_locally(program, HOST, self.clock, self._begin, self._decide, asked, args, kwargs)
         return _wanted(outcome, wanted)
 
-    def _program(self, workflow: Workflow[..., Any, Any]) -> Program:
-        program = self._programs.get(id(workflow.fn))
-        if program is None:
-            known = self._workflows.get(workflow.name)
-            if known is not None and not _stands_for(workflow.fn, known.fn):
-                raise ConfigurationError(
-                    f"two workflows are named {workflow.name}: {_where(known.fn)} and {_where(workflow.fn)}",
-                    hint='runs are found by the name: give one of them another with @workflow(name="...")',
-                    code="duplicate-workflow-name",
-                )
-            program = self._programs[id(workflow.fn)] = _compiled(workflow)
-            self._workflows[workflow.name] = workflow
-        return program
+    def _finished(self, binding: StepBinding) -> StepBinding:
+        return piped(binding, self.states, lambda: self._opened().store)
 
-    def _programs_by_name(self) -> dict[str, Program]:
-        return {program.graph.workflow: program for program in self._programs.values()}
-
-    def _named(self, workflow: str) -> Program:
-        program = self._programs_by_name().get(workflow)
-        if program is None:
-            raise ConfigurationError(
-                f"workflow {workflow} is not known to this runtime",
-                hint="give it to Runtime(workflows=[...]), or name its module on the command line",
-                code="invalid-setting",
-            )
-        return program
+    def _notice(self, fact: Fact) -> None:
+        if self._bus is not None:
+            self._bus.publish("", "", fact)
 
     def _opened(self) -> Engine:
         if self._engine is None:
             raise RunStopped("the runtime is not open", hint="use it inside: async with Runtime(...) as rt")
         return self._engine
-
-
-def _stands_for(fn: Any, known: Any) -> bool:
-    """Whether a function is another's successor: its module was loaded twice, or it was defined again in a notebook."""
-    if "<locals>" in known.__qualname__:
-        return False
-    found = getattr(sys.modules.get(known.__module__), known.__qualname__, None)
-    return getattr(found, "fn", found) is not known or _where(fn) == _where(known)
-
-
-def _where(fn: Any) -> str:
-    code = inspect.unwrap(fn).__code__
-    return f"{fn.__qualname__} in {code.co_filename}:{code.co_firstlineno}"
 
 
 def _wanted(outcome: Outcome, wanted: Wanted) -> Any:
@@ -436,16 +426,45 @@ def _check(program: Program, run_id: str, facts: Sequence[Fact]) -> None:
 # What is slow to import (pydantic, sqlite3) is imported when it is first needed.
 
 
-def _compiled(workflow: Workflow[..., Any, Any]) -> Program:
-    from awaitly.compile import compile_workflow
+def _library(
+    settings: "Settings", finish: Callable[[StepBinding], StepBinding], providers: Sequence[FlagProvider]
+) -> "Library":
+    from awaitly.compile.library import Library
 
-    return compile_workflow(workflow)
+    return Library(settings, finish, providers)
 
 
-def _bound(step: Step[..., Any, Any]) -> StepBinding:
-    from awaitly.compile import bind_step
+def _states(clock: Clock, library: "Library", observe: Callable[[Fact], None]) -> Shared:
+    in_force = library.in_force
+    return Shared(clock, observe, effective=in_force.declaration, policies=in_force.policies, callee=library.binding)
 
-    return bind_step(step)
+
+def _process_states() -> Shared:
+    """Return the states for steps and policies that are used where no runtime is active."""
+
+    def finish(binding: StepBinding) -> StepBinding:
+        return piped(binding, states, _no_store)
+
+    states = _states(SystemClock(), _library(_settings(), finish, ()), lambda fact: None)
+    return states
+
+
+def _no_store() -> Store:
+    raise RunStopped("no runtime is active", hint="use it inside: async with Runtime(...) as rt")
+
+
+def _providers(settings: "Settings", given: object) -> tuple[FlagProvider, ...]:
+    """Return who decides flags: settings first, as an operator has the last word."""
+    from awaitly.flags.given import provider_of
+    from awaitly.flags.settings import SettingsFlags
+
+    return SettingsFlags(settings.flags), *(() if given is None else (provider_of(given),))
+
+
+async def _decided(flag: Flag, context: FlagContext, *, providers: Sequence[FlagProvider], clock: Clock) -> Decision:
+    from awaitly.flags.deciding import decided
+
+    return await decided(flag, context, providers, clock)
 
 
 def _graph(workflow: Workflow[..., Any, Any]) -> "Graph":
@@ -466,9 +485,10 @@ def _settings() -> "Settings":
     return read_settings()
 
 
-def _neutral_context() -> Context:
+def _neutral_context(states: Shared | None = None) -> Context:
     context = copy_context()
     context.run(HOST.set, None)
+    context.run(SHARED.set, states)
     return context
 
 
@@ -497,6 +517,7 @@ async def process_runtime() -> Runtime:
     held = _process.get(loop)
     if held is None:
         runtime = Runtime()
+        adopt(loop, runtime.states)
         held = _process[loop] = _Process(runtime, _kept(runtime))
         held.opening = loop.create_task(_began(held.keeper), context=_neutral_context())
         held.opening.add_done_callback(partial(_began_or_not, loop, held))
@@ -530,3 +551,4 @@ async def _begin_in_process(*args: Any, **kwargs: Any) -> Any:
 
 _fallback = PlainHost(SystemClock(), _begin_in_process)
 install(lambda: _fallback, _graph)
+install_states(_process_states)

@@ -4,7 +4,7 @@ What cannot be bound is a :class:`Problem`, which the rules make diagnostics of.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import Signature, iscoroutinefunction
 from types import FunctionType
@@ -13,15 +13,19 @@ from typing import Any, TypeVar
 from awaitly.compile import places
 from awaitly.compile.fingerprints import step_fingerprint
 from awaitly.compile.keys import KeyFunction, KeyProblem, KeyTemplate, check_key, key_function, read_key
+from awaitly.compile.policies import guarded_policies, policy_problems, variant_problems
+from awaitly.compile.problems import Problem
 from awaitly.compile.reading import Reading
 from awaitly.compile.signatures import TypedSignature, text_of, typed_signature
 from awaitly.declare.step import Step
+from awaitly.declare.variants import Variant
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import CompileError, UnstorableType
-from awaitly.model.graph import Diagnostic, Position, Severity
+from awaitly.model.graph import Position
 from awaitly.model.names import nearest
-from awaitly.model.program import InputCodec, StepBinding, ValueCodec
+from awaitly.model.program import InputCodec, StepBinding, ValueCodec, VariantBinding
 from awaitly.persist.codec import ArgumentsCodec, ErrorCodec, codec_for
+from awaitly.policies.cache import Cache
 
 Made = TypeVar("Made")
 
@@ -56,23 +60,6 @@ class Refusing:
 
     def _again(self) -> UnstorableType:
         return UnstorableType(self.error.message, hint=self.error.hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a declaration cannot be bound."""
-
-    code: str
-    position: Position
-    message: str
-    hint: str
-    when_stored: bool = False  # it matters to durable runs only
-
-    def diagnostic(self) -> Diagnostic:
-        """Return the problem as what a compilation reports; nothing that is unbound can run."""
-        return Diagnostic(
-            code=self.code, severity=Severity.ERROR, message=self.message, hint=self.hint, position=self.position
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,12 +121,16 @@ def bind_step(step: Step[..., Any, Any]) -> StepBinding:
 
 
 def bound_step(step: Step[..., Any, Any]) -> BoundStep:
-    """Return a step bound; done once for each step, and again when it was given a verifier."""
+    """Return a step bound; done once for each step, and again when it was given a verifier or a variant."""
     # Kept with the step: its function may hold the step, so that no weak table would ever let go of it.
     known: BoundStep | None = vars(step).get(_HELD)
-    if known is None or (known.binding and known.binding.verify is not step.verifier):
+    if known is None or (known.binding and _outdated(known.binding, step)):
         known = vars(step)[_HELD] = _bind(step)
     return known
+
+
+def _outdated(binding: StepBinding, step: Step[..., Any, Any]) -> bool:
+    return binding.verify is not step.verifier or len(binding.variants) != len(step.variants)
 
 
 def _bind(step: Step[..., Any, Any]) -> BoundStep:
@@ -149,12 +140,13 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
     parts = binder.parts(options.key, options.errors, options.unfingerprinted)
     if parts is None:
         return BoundStep(None, binder.template, tuple(binder.problems))
+    policies = guarded_policies(step, parts.errors)
     binding = StepBinding(
         name=step.name,
         fn=fn,
         blocking=not iscoroutinefunction(fn),
         effect=options.effect,
-        timeout=options.timeout,
+        timeout=policies.attempt_timeout,
         errors=parts.errors,
         returns_result=parts.returns_result,
         key=parts.key,
@@ -164,8 +156,23 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
         fingerprint=step_fingerprint(step),
         on_ambiguous=options.on_ambiguous.value,
         verify=step.verifier,
+        policies=policies,
+        cache_key=binder.cache_key(step),
     )
-    return BoundStep(binding, parts.template, tuple(binder.problems))
+    problems = (*binder.problems, *policy_problems(step), *variant_problems(step))
+    variants = tuple(_variant(binding, variant) for variant in step.variants)
+    return BoundStep(replace(binding, variants=variants), parts.template, problems)
+
+
+def _variant(base: StepBinding, variant: Variant) -> VariantBinding:
+    """Return what takes a step's place: its own function and policies, and everything else of the step."""
+    step: Any = variant.step
+    policies = guarded_policies(step, base.errors)
+    binding = replace(
+        base, name=step.name, fn=step.fn, blocking=not iscoroutinefunction(step.fn), policies=policies,
+        timeout=policies.attempt_timeout,
+    )  # fmt: skip
+    return VariantBinding(variant.flag.name, variant.flag.default, variant.when, binding)
 
 
 def _bound_workflow(workflow: Workflow[..., Any, Any]) -> tuple[Parts | None, tuple[Problem, ...]]:
@@ -213,6 +220,12 @@ class _Binder:
             return None
         return Parts(declared, returns.is_result, made, self.template, arguments, result, failure)
 
+    def cache_key(self, step: Step[..., Any, Any]) -> KeyFunction | None:
+        """Return what makes the key of a step's cached outcomes, if it has a template of its own."""
+        cache = step.options.policies.cache
+        key = cache.key if isinstance(cache, Cache) else None
+        return None if key is None else self._key(key, option="cache")
+
     def _annotations(self, exclude: frozenset[str]) -> None:
         names = set(self.typed.signature.parameters)
         for name in sorted(exclude - names):
@@ -241,16 +254,17 @@ class _Binder:
                 "return Result[T, E] and nothing beside it; None and other values go into T",
             )
 
-    def _key(self, key: str) -> KeyFunction | None:
+    def _key(self, key: str, option: str = "key") -> KeyFunction | None:
         template = read_key(key)
         if not isinstance(template, KeyProblem):
-            self.template = template
+            if option == "key":
+                self.template = template
             wrong = check_key(template, self.typed.signature, self.typed.hints)
             if wrong is None:
                 return key_function(template, self.typed.signature, self.owner)
             template = wrong
         message = f"{template.message} ({self.owner})"
-        self._problem("bad-key-template", places.option(self.fn, "key"), message, template.hint)
+        self._problem("bad-key-template", places.option(self.fn, option), message, template.hint)
         return None
 
     def _arguments(self, exclude: frozenset[str]) -> InputCodec:

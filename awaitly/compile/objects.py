@@ -33,7 +33,7 @@ from awaitly.declare.workflow import Workflow
 
 PRIMITIVES = frozenset(
     [
-        *("gather", "settle", "race", "each", "sleep", "timeout", "now", "random", "uuid4", "current"),
+        *("gather", "settle", "race", "each", "sleep", "timeout", "now", "random", "uuid4", "current", "remaining"),
         *("approval", "wait_for", "continue_as"),
     ]
 )

@@ -12,6 +12,7 @@ from awaitly.compile.diagnosis import diagnose, error_name, leaving_errors
 from awaitly.compile.fingerprints import annotation_text, graph_fingerprint, step_aspects, step_fingerprint
 from awaitly.compile.following import read
 from awaitly.compile.nodes import nodes_of
+from awaitly.compile.policies import policy_specs, variant_specs
 from awaitly.compile.reading import FunctionReading, Reading
 from awaitly.compile.signatures import text_of, typed_signature
 from awaitly.compile.sites import code_table, labels_of
@@ -62,6 +63,15 @@ def graph_of(workflow: Workflow[..., Any, Any]) -> Graph:
         CompileError: ``no-source`` or ``source-changed``: there is nothing to make a graph of.
     """
     return _compiled(workflow).graph
+
+
+def steps_of(workflow: Workflow[..., Any, Any]) -> tuple[Step[..., Any, Any], ...]:
+    """Return the steps that a workflow calls.
+
+    Raises:
+        CompileError: ``no-source`` or ``source-changed``: there is nothing to read.
+    """
+    return tuple(found[0] for found in _compiled(workflow).reading.steps.values())
 
 
 def compile_workflow(workflow: Workflow[..., Any, Any], *, override: Override | None = None) -> Program:
@@ -151,7 +161,9 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
         function=f"{fn.__module__}:{fn.__qualname__}",
         effect=options.effect,
         key=options.key,
-        timeout=options.timeout,
+        timeout=options.policies.attempt_timeout,
+        policies=policy_specs(options.policies),
+        variants=variant_specs(step),
         errors=(*(error_name(error) for error in errors), *plain),
         parameters=aspects["parameters"],
         result=aspects["result"] or "Any",
@@ -163,4 +175,10 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
 
 
 def _with_policies(spec: StepSpec, binding: StepBinding) -> StepSpec:
-    return spec.model_copy(update={"timeout": binding.timeout, "effect": binding.effect})
+    by_flag = {(variant.flag, variant.when): variant.binding for variant in binding.variants}
+    variants = tuple(
+        variant.model_copy(update={"policies": policy_specs(by_flag[variant.flag, variant.when].policies)})
+        for variant in spec.variants
+    )
+    policies = policy_specs(binding.policies)
+    return spec.model_copy(update={"timeout": binding.timeout, "policies": policies, "variants": variants})

@@ -135,6 +135,15 @@ def uuid4() -> UUID:
     return host().uuid4(sys._getframe(1))
 
 
+def remaining() -> float | None:
+    """Return the seconds that the step's attempt, its call or its run has left, or None if none of them ends.
+
+    Raises:
+        UsageError: ``not-in-step``, if it is called in a workflow's body.
+    """
+    return current().remaining()
+
+
 def current() -> StepContext:
     """Return what a step's function may know about its call: run, attempt, idempotency key, time left.
 

@@ -2,8 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import update_wrapper
 from typing import Any, Generic, Literal, Never, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
@@ -18,9 +18,18 @@ from awaitly.declare.checks import (
     refuse_method,
 )
 from awaitly.declare.host import host
-from awaitly.errors import NotSupported, UnexpectedError
-from awaitly.model.durations import Duration, seconds
+from awaitly.declare.variants import Variant, checked_variant
+from awaitly.errors import ConfigurationError, NotSupported, UnexpectedError
+from awaitly.flags.provider import Flag, FlagValue
+from awaitly.model.durations import Duration
 from awaitly.model.effects import Effect
+from awaitly.policies.breaker import Breaker
+from awaitly.policies.cache import Cache
+from awaitly.policies.fallback import Fallback
+from awaitly.policies.hedge import Hedge
+from awaitly.policies.pipeline import Policies
+from awaitly.policies.retry import Retry
+from awaitly.policies.turns import Limiter
 from awaitly.result import Err, Ok
 
 P = ParamSpec("P")
@@ -38,13 +47,26 @@ EffectName = Literal["none", "read", "write", "once", "transaction"]
 AmbiguityName = Literal["fail", "ask", "retry", "verify"]
 
 
-class StepKeywords(TypedDict, total=False):
+class PolicyKeywords(TypedDict, total=False):
+    """What may be around a call: the fields of :class:`Policies`, or a bundle of them."""
+
+    policies: Policies
+    fallback: Fallback | Callable[..., Any]
+    deadline: Duration
+    cache: Cache | Duration
+    retry: Retry | int
+    hedge: Hedge | Duration
+    limiter: Limiter | str | Sequence[Limiter | str]
+    breaker: Breaker | str
+    timeout: Duration
+
+
+class StepKeywords(PolicyKeywords, total=False):
     """The options of ``@step`` apart from ``errors``, once for all its overloads."""
 
     name: str
     key: str
     effect: Effect | EffectName
-    timeout: Duration
     on_ambiguous: AmbiguityName
     unfingerprinted: tuple[str, ...]
     owner: str
@@ -68,7 +90,7 @@ class StepOptions:
     key: str | None = None
     errors: tuple[type[BaseException], ...] = ()
     effect: Effect = Effect.WRITE
-    timeout: float | None = None
+    policies: Policies = field(default_factory=Policies)
     on_ambiguous: Ambiguity = Ambiguity.FAIL
     unfingerprinted: frozenset[str] = frozenset()
     owner: str | None = None
@@ -89,6 +111,7 @@ class Step(Generic[P, T_co, E_co]):
         self.fn: Callable[P, Any] = fn
         self.options = options
         self.verifier: Callable[..., Awaitable[bool]] | None = None
+        self.variants: tuple[Variant, ...] = ()
         update_wrapper(self, fn)
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
@@ -113,6 +136,30 @@ class Step(Generic[P, T_co, E_co]):
         self.verifier = fn
         return fn
 
+    def variant(
+        self, *, flag: str | Flag, when: FlagValue = True, **policies: Unpack[PolicyKeywords]
+    ) -> "VariantDecorator[P, T_co, E_co]":
+        """Register a function that takes this one's place in runs for which a feature flag has a value.
+
+        It has the step's name, key, effect, errors and types; the flag is decided once a run, and recorded. Called by
+        itself it is a step of its own.
+
+        Args:
+            flag: The flag: its name, or a :class:`Flag` with a default other than ``False``.
+            when: The value of the flag for which the variant is taken; the default is ``True``.
+            **policies: What is around the variant's calls instead of what is around the step's.
+
+        Raises:
+            ConfigurationError: ``unknown-option`` or ``invalid-option``.
+        """
+
+        def register(fn: Callable[..., Any]) -> Any:
+            declared = _varied(self, fn, dict(policies))
+            self.variants = (*self.variants, checked_variant(self, declared, flag, when))
+            return declared
+
+        return register
+
     def __repr__(self) -> str:
         return f"<step {self.name}>"
 
@@ -121,6 +168,19 @@ class Step(Generic[P, T_co, E_co]):
         if instance is None:
             return self
         raise refuse_method(f"{type(instance).__qualname__}.{self.name}")
+
+
+class VariantDecorator(Protocol[P, T, E]):
+    """What ``@charge.variant(...)`` returns."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, Ok[T] | Err[E]]], /) -> Step[P, T, E]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Step[P, T, E]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Ok[T] | Err[E]], /) -> Step[P, T, E]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Step[P, T, E]: ...
 
 
 class StepDecorator(Protocol[F_co]):
@@ -179,7 +239,9 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         **options: ``name``: of the step, default the function's. ``key``: a template over the arguments such as
             ``"charge:{order.id}"``, naming one piece of work in its run. ``errors``: the class, or tuple of classes,
             of expected failures that it raises. ``effect``: what it does to the world, ``"none"``, ``"read"``,
-            ``"write"`` (default), ``"once"`` or ``"transaction"``. ``timeout``: of one attempt, a duration.
+            ``"write"`` (default), ``"once"`` or ``"transaction"``. ``fallback``, ``deadline``, ``cache``, ``retry``,
+            ``hedge``, ``limiter``, ``breaker``, ``timeout``: what is around its calls, see :class:`Policies`, of which
+            ``policies`` takes a bundle that single options change.
             ``on_ambiguous``: for ``"once"``, what to do when a crash leaves its outcome unknown: ``"fail"``
             (default), ``"retry"``, ``"verify"`` or ``"ask"``. ``unfingerprinted``: names of parameters that cannot
             be stored, such as a client. ``owner`` and ``tags``: for people and reports.
@@ -200,22 +262,42 @@ def _declared(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any,
     where = checked_function(fn, "step")
     checked_options(options, STEP_OPTIONS, where)
     _refuse_unbuilt(options, where)
-    name = checked_text(options.get("name", fn.__name__), f"name= of {where}")
-    timeout = options.get("timeout")
     return Step(
         fn,
         StepOptions(
-            name=name,
+            name=checked_text(options.get("name", fn.__name__), f"name= of {where}"),
             key=None if options.get("key") is None else checked_text(options["key"], f"key= of {where}"),
             errors=checked_errors(options.get("errors", ()), where),
             effect=checked_choice(Effect, options.get("effect", Effect.WRITE), f"effect= of {where}"),
-            timeout=None if timeout is None else seconds(timeout, what=f"timeout= of {where}"),
+            policies=_policies(options, Policies(), where),
             on_ambiguous=checked_choice(Ambiguity, options.get("on_ambiguous", "fail"), f"on_ambiguous= of {where}"),
             unfingerprinted=frozenset(checked_tags(options.get("unfingerprinted", ()), f"unfingerprinted= of {where}")),
             owner=options.get("owner"),
             tags=checked_tags(options.get("tags", ()), f"tags= of {where}"),
         ),
     )
+
+
+def _varied(base: Step[..., Any, Any], fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any, Any]:
+    where = checked_function(fn, "variant")
+    checked_options(options, POLICY_OPTIONS, where)
+    policies = _policies(options, base.options.policies, where)
+    return Step(fn, replace(base.options, name=fn.__name__, policies=policies))
+
+
+def _policies(options: dict[str, Any], below: Policies, where: str) -> Policies:
+    """Return the policies among some options, those of a bundle where there are none, and else those below."""
+    bundle = options.get("policies", Policies())
+    if not isinstance(bundle, Policies):
+        raise ConfigurationError(
+            f"policies= of {where} is {bundle!r}", hint="give awaitly.Policies(...)", code="invalid-option"
+        )
+    single = {name: options[name] for name in POLICY_OPTIONS if name in options and name != "policies"}
+    try:
+        return Policies(**single).over(bundle).over(below)
+    except ConfigurationError as error:
+        error.message = f"{where}: {error.message}"
+        raise
 
 
 def _refuse_unbuilt(options: dict[str, Any], where: str) -> None:
@@ -231,4 +313,5 @@ def _refuse_unbuilt(options: dict[str, Any], where: str) -> None:
         )
 
 
+POLICY_OPTIONS = frozenset(PolicyKeywords.__annotations__)
 STEP_OPTIONS = frozenset(StepKeywords.__annotations__) | {"errors"}

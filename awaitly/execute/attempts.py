@@ -1,55 +1,24 @@
-"""Executing a step's function: the pipeline of a call around it, and what the function sees while it runs.
+"""Executing a step's function once, in a thread if it is a plain one, within its time.
 
-Nothing here knows of journals: an attempt turns arguments into an :class:`Outcome`.
+Nothing here knows of journals or of other policies.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from awaitly.errors import RunStopped, RunSuspended, StepTimeout
-from awaitly.execute.outcomes import Outcome, failed, succeeded
+from awaitly.errors import RunStopped
+from awaitly.execute.outcomes import Returned
 from awaitly.execute.threads import Seat, seats
 from awaitly.model.clock import Clock
 from awaitly.model.durations import humanised
 from awaitly.model.effects import Effect
-from awaitly.model.program import StepBinding
-from awaitly.policies.timeout import Expired, within
+from awaitly.model.program import Pipeline
+from awaitly.policies.course import Course
+from awaitly.policies.timeout import Expired, attempt_limit, too_long, within
+from awaitly.result import Err, Ok
 
 GRACE = 30.0  # seconds that a plain step with an effect has to end after its timeout
-
-
-async def attempt(
-    binding: StepBinding, args: Any, kwargs: Any, clock: Clock, seat: Seat | None
-) -> tuple[Outcome, bytes]:
-    """Execute the step's function once and return how it ended, with the encoded value or error.
-
-    Args:
-        binding: The step.
-        args: Its arguments.
-        kwargs: Its arguments.
-        clock: What times it.
-        seat: The thread that a plain function may use.
-
-    Raises:
-        RunSuspended: If it neither succeeded nor failed: a run that it waited for stopped without ending.
-    """
-    try:
-        if binding.timeout is None and not binding.blocking:
-            value = await binding.fn(*args, **kwargs)
-        else:
-            value = await invoke(binding, args, kwargs, clock, seat)
-    except RunStopped as error:
-        raise RunSuspended(f"step {binding.name} was interrupted: {error}") from error
-    except (RunSuspended, KeyboardInterrupt, SystemExit):
-        raise
-    except asyncio.CancelledError as error:
-        if _cancelling():
-            raise
-        return failed(binding, error)
-    except BaseException as error:  # noqa: BLE001 - whatever a step raises is an outcome
-        return failed(binding, error)
-    return succeeded(binding, value)
 
 
 class Callee(Protocol):
@@ -75,41 +44,74 @@ class Callee(Protocol):
     def effect(self) -> Effect:
         """What it does to the world."""
 
+    @property
+    def errors(self) -> tuple[type[BaseException], ...]:
+        """The classes of its expected failures."""
 
-async def invoke(callee: Callee, args: Any, kwargs: Any, clock: Clock, seat: Seat | None = None) -> Any:
-    """Call a step's function, a plain one in a worker thread, within its timeout: that begins with the thread.
+    @property
+    def returns_result(self) -> bool:
+        """Whether ``Ok`` and ``Err`` that it returns are its outcome, and not its value."""
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The policies around it."""
+
+
+async def invoke(
+    callee: Callee, args: Any, kwargs: Any, clock: Clock, seat: Seat | None = None, *, limit: float | None
+) -> Any:
+    """Call a step's function, a plain one in a worker thread, within ``limit`` seconds: that begins with the thread.
 
     A thread cannot be stopped. After a timeout that of an effect is waited for, so that nothing follows while it
     still runs; its late result is dropped.
 
     Raises:
-        StepTimeout: If it took longer.
+        Expired: If it took longer.
         RunStopped: If an effect's thread did not end within :data:`GRACE` after its timeout: it is undetermined.
     """
     if not callee.blocking:
-        return await _timed(callee, callee.fn(*args, **kwargs), clock)
+        return await _timed(callee, callee.fn(*args, **kwargs), clock, limit)
     if seat is not None:
-        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock)
+        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock, limit)
     seat = await seats().take()
     try:
-        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock)
+        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock, limit)
     finally:
         seat.leave()
 
 
-async def _timed(callee: Callee, called: Any, clock: Clock) -> Any:
-    blocking, timeout, name = callee.blocking, callee.timeout, callee.name
-    if timeout is None:
+async def once_through(callee: Callee, course: Course, seat: Seat | None = None) -> Any:
+    """Execute one attempt of a call and return its value; a ``Result`` is opened: its error is raised.
+
+    Raises:
+        StepTimeout: If it took longer than its timeout.
+        StepDeadline: If the deadline of the whole call came first.
+        Returned: For an ``Err`` that holds no exception.
+    """
+    limit = attempt_limit(callee.timeout, course)
+    try:
+        value = await invoke(callee, course.args, course.kwargs, course.clock, seat, limit=limit)
+    except Expired as expired:
+        raise too_long(callee.name, callee.timeout, expired.seconds) from None
+    if not callee.returns_result:
+        return value
+    if isinstance(value, Ok):
+        return value.value
+    if isinstance(value, Err):
+        # One that is not declared has to come out as what the function returned, not as something that escaped.
+        raise value.error if isinstance(value.error, callee.errors) else Returned(value.error)
+    return value
+
+
+async def _timed(callee: Callee, called: Any, clock: Clock, limit: float | None) -> Any:
+    if limit is None:
         return await called
     try:
-        return await within(asyncio.shield(called) if blocking else called, timeout, clock)
+        return await within(asyncio.shield(called) if callee.blocking else called, limit, clock)
     except Expired:
-        if blocking and callee.effect.guarded:
-            await _late(called, name, clock)
-        raise StepTimeout(
-            f"an attempt of step {name} took longer than its timeout of {humanised(timeout)}",
-            hint="raise timeout= if the step needs more, or make what it calls answer sooner",
-        ) from None
+        if callee.blocking and callee.effect.guarded:
+            await _late(called, callee.name, clock)
+        raise
 
 
 async def _late(thread: "asyncio.Future[Any]", name: str, clock: Clock) -> None:
@@ -124,7 +126,7 @@ async def _late(thread: "asyncio.Future[Any]", name: str, clock: Clock) -> None:
         thread.exception()  # looked at: a late failure is dropped like a late result
 
 
-def _cancelling() -> bool:
+def cancelling() -> bool:
     """Whether somebody is cancelling this task, as opposed to a function that raised ``CancelledError`` by itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -15,7 +15,7 @@ class Phase(Enum):
     """Where a call is in its life."""
 
     MADE = auto()  # nothing has begun; on replay, the outcome may be recorded
-    WAITING = auto()  # an effect, for everything before it to be stable; a plain function, for a thread
+    WAITING = auto()  # for everything before an effect to be stable, a flag, a thread, a limiter, the next attempt
     BEGUN = auto()  # its function is being executed
     ENDED = auto()  # delivered, or cancelled before that
 
@@ -24,13 +24,14 @@ class Call:
     """One piece of work of a run and those who wait for it: several, where a key names it more than once."""
 
     __slots__ = (
-        "args", "arguments", "attempt", "binding", "context", "guarded", "identity", "kwargs", "outcome", "phase",
-        "replayed", "stop", "waiters",
+        "args", "arguments", "attempt", "attempts", "binding", "chosen", "context", "guarded", "identity", "kwargs",
+        "outcome", "phase", "replayed", "stop", "waiters", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, identity: str, binding: StepBinding, args: Any, kwargs: Any, arguments: str) -> None:
         self.identity = identity
         self.binding = binding
+        self.chosen = binding  # what is executed: the step's own, or a variant
         self.guarded = binding.effect.guarded
         self.args = args
         self.kwargs = kwargs
@@ -38,8 +39,10 @@ class Call:
         self.phase = Phase.MADE
         self.context: Context | None = None
         self.attempt: asyncio.Task[None] | None = None
+        self.attempts = 0  # that have begun
         self.outcome: Outcome | None = None
-        self.replayed = False  # it was made while recorded outcomes were left
+        self.replayed = False  # it was made while recorded outcomes were left: it may be under way
+        self.withdrawn = False  # the body does not want it any more: no other attempt begins
         self.stop: Callable[[], object] | None = None  # asks what runs to end soon: a child run
         self.waiters: list[asyncio.Future[Outcome]] = []
 

@@ -78,7 +78,7 @@ class ChildCall:
         try:
             child = self._child = await self._run.services.start_child(
                 self._workflow, self._options, args, kwargs, parent=self._run.id, identity=self._identity,
-                retried=self._run.recorded.retried,
+                retried=self._run.recorded.retried, flags=self._run.choices.values, due=self._run.deadline,
             )  # fmt: skip
         except NO_ANSWER as error:
             raise RunSuspended(f"a child run of {self._workflow.name} could not be started: {error}") from error

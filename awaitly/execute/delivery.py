@@ -15,8 +15,9 @@ from contextvars import Context
 from typing import Protocol
 
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.recorded import PASSED_OVER
 from awaitly.execute.stillness import Stillness
-from awaitly.model.facts import Delivered, Fact, RunRetried, StepStarted
+from awaitly.model.facts import Delivered, Fact
 
 FOREIGN_TURN = 0.005  # seconds between two looks while the body waits for something that is not ours
 
@@ -185,7 +186,7 @@ class Delivery:
     def _skip(self) -> None:
         recorded = self._recorded
         while self._next < len(recorded) and (
-            self._next in self._consumed or isinstance(recorded[self._next], (StepStarted, RunRetried))
+            self._next in self._consumed or isinstance(recorded[self._next], PASSED_OVER)
         ):
             self._next += 1
         if self._next >= len(recorded):

@@ -10,10 +10,13 @@ from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
 from awaitly.execute.recorded import start_of
 from awaitly.execute.retrying import allowed_time
+from awaitly.flags.provider import spelt
 from awaitly.model.facts import (
     CancelRequested,
     DeadlinePassed,
     Fact,
+    FlagDecided,
+    RetryScheduled,
     RunFinished,
     RunRetried,
     RunStarted,
@@ -47,9 +50,15 @@ class Verdict:
 
 
 async def plan_fork(
-    engine: Engine, program: Program, run_id: str, *, at: str | None = None, arguments: Arguments | None = None
+    engine: Engine,
+    program: Program,
+    run_id: str,
+    *,
+    at: str | None = None,
+    arguments: Arguments | None = None,
+    flags: Mapping[str, object] | None = None,
 ) -> ForkPlan:
-    """Return what a fork of a run would keep.
+    """Return what a fork of a run would keep; ``flags`` are given to the new run, as to one that is started.
 
     Raises:
         RunRefused: If no outcome of ``at`` is recorded.
@@ -57,7 +66,7 @@ async def plan_fork(
     facts = await engine.store.read(run_id)
     started = start_of(run_id, facts)
     # What began without an outcome began in the other run: in the new one it has not happened.
-    past = [fact for fact in facts[1:] if not isinstance(fact, (RunFinished, RunRetried, StepStarted))]
+    past = [fact for fact in facts[1:] if not isinstance(fact, (RunFinished, RunRetried, StepStarted, RetryScheduled))]
     cut = len(past) if at is None else _position(run_id, past, at)
     for index, fact in enumerate(past[:cut]):
         if isinstance(fact, (CancelRequested, DeadlinePassed)):
@@ -77,7 +86,21 @@ async def plan_fork(
             arguments_digest=program.arguments.fingerprint(args, kwargs),
         )
         cut = min(cut, await DryRun(engine, program, run_id, started, past[:cut]).fitting())
-    return ForkPlan(started=started, kept=tuple(past[:cut]), dropped=tuple(past[cut:]))
+    kept = _without_idle_flags(program, past[:cut])
+    if flags:
+        started = replace(started, flags={**started.flags, **flags})
+    return ForkPlan(started=started, kept=kept, dropped=tuple(past[cut:]))
+
+
+def _without_idle_flags(program: Program, facts: Sequence[Fact]) -> tuple[Fact, ...]:
+    """Leave out the decisions of flags that no outcome depended on: the new run decides for itself."""
+    steps = {fact.step for fact in facts if isinstance(fact, StepFinished)}
+    used = {
+        spelt(variant.flag)
+        for name, binding in program.steps.items() if name in steps
+        for variant in binding.variants
+    }  # fmt: skip
+    return tuple(fact for fact in facts if not isinstance(fact, FlagDecided) or spelt(fact.flag) in used)
 
 
 def _position(run_id: str, past: Sequence[Fact], at: str) -> int:

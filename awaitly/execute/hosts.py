@@ -1,7 +1,6 @@
 """What calls mean outside of durable bodies: in plain code, in a step's function, in a run that stores nothing."""
 
 import asyncio
-import inspect
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -10,13 +9,14 @@ from types import FrameType
 from typing import Any
 
 from awaitly.errors import UnexpectedError
-from awaitly.execute.attempts import invoke
-from awaitly.execute.outcomes import raisable
+from awaitly.execute.attempts import Callee, once_through
+from awaitly.execute.outcomes import Returned, raisable
 from awaitly.execute.parallel import mapped, raced, settled, together
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext
-from awaitly.model.effects import Effect
 from awaitly.policies.clock import pause
+from awaitly.policies.course import Course
+from awaitly.policies.sharing import shared
 from awaitly.result import Err, Ok
 
 Answer = Coroutine[object, None, Any]
@@ -42,17 +42,28 @@ class PlainHost:
         return answer
 
     async def _call(self, step: Any, args: Any, kwargs: Any) -> Any:
-        value = await invoke(_Alone(step), args, kwargs, self.clock)
-        return unwrapped(value, step.name)
+        callee = _callee(step)
+        try:
+            return await through(callee, self.course(callee, args, kwargs))
+        except Returned as returned:
+            raise raisable(returned.error, step.name) from None
 
     async def _attempted(self, step: Any, args: Any, kwargs: Any) -> Ok[Any] | Err[Any]:
+        callee = _callee(step)
         try:
-            value = await invoke(_Alone(step), args, kwargs, self.clock)
-        except step.options.errors as error:
+            return Ok(await through(callee, self.course(callee, args, kwargs)))
+        except Returned as returned:
+            return Err(returned.error)
+        except callee.errors as error:
             return Err(error)
         except Exception as error:  # noqa: BLE001 - attempt() never raises for what a step did
             return Err(UnexpectedError.of(error, step=step.name))
-        return value if isinstance(value, (Ok, Err)) else Ok(value)
+
+    def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
+        """Return the course of a call that is made here."""
+        course = Course(self.clock, callee.name, (*callee.errors, Returned))
+        course.args, course.kwargs = args, kwargs
+        return course
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
         """Begin an independent run."""
@@ -104,24 +115,30 @@ class PlainHost:
         )
 
 
-class _Alone:
-    """A step outside of any run, as a callee: nothing of it needs to be storable."""
-
-    def __init__(self, step: Any) -> None:
-        self.name: str = step.name
-        self.fn: Callable[..., Any] = step.fn
-        self.blocking = not inspect.iscoroutinefunction(step.fn)
-        self.timeout: float | None = step.options.timeout
-        self.effect: Effect = step.options.effect
+def within_time(course: Course, left: float | None) -> Course:
+    """Return the course of a call that has to be over within so many seconds, as what it belongs to has to."""
+    if left is not None:
+        course.horizon = course.began + left
+    return course
 
 
-def unwrapped(value: Any, name: str) -> Any:
-    """Return the value of a step that returns a ``Result``, or raise its error."""
-    if isinstance(value, Ok):
-        return value.value
-    if isinstance(value, Err):
-        raise raisable(value.error, name)
-    return value
+def _callee(step: Any) -> Callee:
+    states = shared()
+    callee: Callee = states.kept(step, "", lambda: states.callee(step))
+    return callee
+
+
+async def through(callee: Callee, course: Course) -> Any:
+    """Return what a call that nothing is stored of gives, through its policies.
+
+    Raises:
+        Returned: For an ``Err`` that the function returned.
+    """
+
+    def once() -> Awaitable[Any]:
+        return course.attempt(lambda: once_through(callee, course))
+
+    return await (once() if callee.pipeline is None else callee.pipeline(once, course))
 
 
 @asynccontextmanager

@@ -1,22 +1,27 @@
 """Runs that store nothing (``durable=False``): the same meanings, without identity, order or journal."""
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from types import FrameType
 from typing import Any
 
 from awaitly.errors import KeyConflict, UnexpectedError
-from awaitly.execute.attempts import invoke
+from awaitly.execute.attempts import Callee
+from awaitly.execute.choices import chosen
 from awaitly.execute.ending import raised, returned
-from awaitly.execute.hosts import Answer, PlainHost, Start, unwrapped
-from awaitly.execute.outcomes import Outcome, carried
+from awaitly.execute.hosts import Answer, PlainHost, Start, through, within_time
+from awaitly.execute.outcomes import Outcome, Returned, carried, raisable
+from awaitly.execute.services import Decide
+from awaitly.flags.provider import Flag, FlagContext, spelt
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext
 from awaitly.model.facts import Ending
 from awaitly.model.identity import keyed
 from awaitly.model.program import Program, StepBinding
+from awaitly.policies.course import Course
 from awaitly.policies.timeout import Expired, within
 from awaitly.result import Err, Ok
 
@@ -24,13 +29,18 @@ from awaitly.result import Err, Ok
 class LocalHost(PlainHost):
     """The body of a run that stores nothing."""
 
-    __slots__ = ("_calls", "_host", "_keyed", "_program", "_run")
+    __slots__ = ("_calls", "_decide", "_flags", "_host", "_keyed", "_program", "_run", "due")
 
-    def __init__(self, clock: Clock, start: Start, host: ContextVar[Any], program: Program, run: str) -> None:
+    def __init__(
+        self, clock: Clock, start: Start, host: ContextVar[Any], decide: Decide, program: Program, run: "Asked"
+    ) -> None:
         super().__init__(clock, start)
         self._host = host
+        self._decide = decide
         self._program = program
         self._run = run
+        self._flags: dict[str, asyncio.Future[Any]] = {}
+        self.due = None if run.deadline is None else clock.monotonic() + run.deadline
         self._calls = 0
         self._keyed: dict[str, _Shared] = {}
 
@@ -39,7 +49,7 @@ class LocalHost(PlainHost):
         binding = self._program.steps[step.name]
         self._calls += 1
         if binding.key is None:
-            call = self._perform(binding, args, kwargs, f"{self._run}/{self._calls}")
+            call = self._perform(binding, args, kwargs, f"{self._run.id}/{self._calls}")
         else:
             call = self._named(binding, args, kwargs, keyed(binding.name, binding.key(args, kwargs)))
         answer: Answer = _attempted(call) if attempt else call
@@ -47,12 +57,16 @@ class LocalHost(PlainHost):
         return answer
 
     async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
-        token = self._host.set(_LocalStep(self, binding, identity))
+        chosen = await self._chosen(binding) if binding.variants else binding
+        plain = chosen.pipeline is None and chosen.timeout is None and not chosen.blocking
+        course = None if plain else self.course(chosen, args, kwargs)
+        token = self._host.set(_LocalStep(self, binding, identity, course))
         try:
-            if binding.blocking or binding.timeout is not None:
-                value = await invoke(binding, args, kwargs, self.clock)
-            else:
-                value = await binding.fn(*args, **kwargs)
+            if course is not None:
+                return await through(chosen, course)
+            value = await chosen.fn(*args, **kwargs)
+        except Returned as returned:
+            raise raisable(returned.error, binding.name) from None
         except binding.errors:
             raise
         except Exception as error:  # whatever a step raises undeclared is unexpected
@@ -62,7 +76,33 @@ class LocalHost(PlainHost):
             raise unexpected from unexpected.__cause__
         finally:
             self._host.reset(token)
-        return unwrapped(value, binding.name) if binding.returns_result else value
+        if isinstance(value, Err) and binding.returns_result:
+            raise raisable(value.error, binding.name)
+        return value.value if isinstance(value, Ok) and binding.returns_result else value
+
+    async def _chosen(self, binding: StepBinding) -> StepBinding:
+        """Return what is executed in a step's place; each flag is decided once in the run."""
+        values: dict[str, Any] = {}
+        for variant in binding.variants:
+            name = spelt(variant.flag)
+            if name not in self._flags:
+                deciding = self._decided(Flag(variant.flag, variant.default))
+                self._flags[name] = asyncio.ensure_future(deciding)
+            values[name] = await asyncio.shield(self._flags[name])
+        return chosen(binding, values)
+
+    async def _decided(self, flag: Flag) -> Any:
+        given = {spelt(name): value for name, value in self._run.flags.items()}
+        if spelt(flag.name) in given:
+            return given[spelt(flag.name)]
+        context = FlagContext(self._run.id, self._program.graph.workflow, self._run.metadata)
+        return (await self._decide(flag, context)).value
+
+    def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
+        """Return the course of a call, which has to be over with its run."""
+        course = super().course(callee, args, kwargs)
+        course.horizon = self.due
+        return course
 
     async def _named(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
         arguments = binding.arguments.fingerprint(args, kwargs)
@@ -86,6 +126,16 @@ class LocalHost(PlainHost):
                 await asyncio.wait([known.work])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of a run that stores nothing."""
+
+    id: str
+    deadline: float | None = None
+    flags: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False)
 class _Shared:
     """The work that a key names."""
@@ -98,21 +148,30 @@ class _Shared:
 class _LocalStep(PlainHost):
     """Inside a step's function; made for every call, so it computes its context only when asked."""
 
-    __slots__ = ("_binding", "_identity", "_run")
+    __slots__ = ("_binding", "_course", "_identity", "_run")
 
-    def __init__(self, body: LocalHost, binding: StepBinding, identity: str) -> None:
+    def __init__(self, body: LocalHost, binding: StepBinding, identity: str, course: Course | None) -> None:
         self.clock = body.clock
         self._start = body._start
         self._binding = binding
         self._identity = identity
-        self._run = body._run
+        self._course = course
+        self._run = body._run.id
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""
         return StepContext(
-            run_id=self._run, step=self._binding.name, attempt=1, idempotency_key=self._identity, fence=0,
-            time_left=lambda: None,
+            run_id=self._run, step=self._binding.name, attempt=1 if self._course is None else self._course.attempts,
+            idempotency_key=self._identity, fence=0, time_left=self.time_left,
         )  # fmt: skip
+
+    def time_left(self) -> float | None:
+        """Return the seconds until the call or the run has to be over."""
+        return None if self._course is None else self._course.remaining()
+
+    def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
+        """Return the course of a call of a step inside this one, which has to be over with it."""
+        return within_time(super().course(callee, args, kwargs), self.time_left())
 
 
 def _fit(binding: StepBinding, args: Any, kwargs: Any) -> bool:
@@ -136,19 +195,19 @@ async def run_locally(
     host: ContextVar[Any],
     clock: Clock,
     start: Start,
-    run: str,
+    decide: Decide,
+    asked: Asked,
     args: Any,
     kwargs: Any,
-    deadline: float | None,
 ) -> Outcome:
     """Execute a workflow that stores nothing and return its outcome."""
-    body = LocalHost(clock, start, host, program, run)
+    body = LocalHost(clock, start, host, decide, program, asked)
     called: Any = program.fn(*args, **kwargs)  # raises what a plain call does if they do not fit
     token = host.set(body)
     task = asyncio.current_task()
     cancelling = task.cancelling() if task is not None else 0
     try:
-        value = await (called if deadline is None else within(called, deadline, clock))
+        value = await (called if asked.deadline is None else within(called, asked.deadline, clock))
     except Expired:
         return raised(program, asyncio.CancelledError(), Ending.DEADLINE, "", ())[0]
     except Exception as error:  # noqa: BLE001 - a run's failure is a value

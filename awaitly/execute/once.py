@@ -1,54 +1,91 @@
 """``effect="once"``: the start is stored before the effect begins, so that a crash leaves a trace of it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from awaitly.errors import AmbiguousEffect
 from awaitly.execute.calls import Call
-from awaitly.execute.outcomes import failed
-from awaitly.model.facts import StepFinished, StepStarted
+from awaitly.model.facts import StepStarted
+from awaitly.policies.course import Call as AnyCall
+from awaitly.policies.course import Course
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
 
+T = TypeVar("T")
 
-async def resolved_start(run: "Run", call: Call) -> bool:
-    """Record the start of a call, or decide what becomes of one whose start is recorded and whose outcome is not.
 
-    Returns:
-        Whether the effect may begin now. Otherwise its outcome has arrived: nobody may begin it again.
+class Ambiguous(BaseException):
+    """An attempt failed, and whether its effect happened is not known; ``error`` is what it failed with.
+
+    No policy may take it for an ordinary failure: a retry or a fallback could make it happen twice.
     """
-    earlier = run.recorded.started(call.identity)
-    happened = False if earlier is None or call.binding.on_ambiguous == "retry" else await _happened(call)
-    if earlier is None or happened is False:
-        attempt = 1 if earlier is None else earlier.attempt + 1
-        started = StepStarted(at=run.services.clock.time(), call=call.identity, step=call.binding.name, attempt=attempt)
-        run.log.append(started)
-        await run.log.barrier()
-        return True
-    outcome, payload = failed(call.binding, _ambiguous(run, call, happened))
-    fact = StepFinished(
-        at=run.services.clock.time(), call=call.identity, step=call.binding.name, arguments=call.arguments,
-        ending=outcome.ending, payload=payload, attempts=earlier.attempt,
-    )  # fmt: skip
-    run.performer.settled(call, fact, outcome)
-    return False
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
-async def _happened(call: Call) -> bool | None:
-    """Ask the step's own verification, where there is one; None if nobody can tell."""
-    verify = call.binding.verify
-    return None if verify is None else bool(await verify(*call.args, **call.kwargs))
+class Guard:
+    """Keeps the policies around it from acting on a failure after which the effect may have happened."""
+
+    async def __call__(self, call: AnyCall[T], course: Course, /) -> T:
+        """Return what the call gives.
+
+        Raises:
+            Ambiguous: Instead of such a failure.
+        """
+        try:
+            return await call()
+        except Exception as error:
+            if getattr(course, "unknown", False):
+                raise Ambiguous(error) from error
+            raise
 
 
-def _ambiguous(run: "Run", call: Call, happened: bool | None) -> AmbiguousEffect:
-    name, verify = call.binding.name, f"@{call.binding.fn.__name__}.verify"
-    if happened:
+async def record_start(run: "Run", call: Call, attempt: int) -> None:
+    """Store that an attempt begins."""
+    run.log.append(
+        StepStarted(at=run.services.clock.time(), call=call.identity, step=call.binding.name, attempt=attempt)
+    )
+    await run.log.barrier()
+
+
+async def left_open(run: "Run", call: Call) -> AmbiguousEffect | None:
+    """Return what is wrong with a call whose start an earlier process recorded, and nobody how it ended.
+
+    None if it may begin: it did not begin before, or it is known that nothing happened, or it may be repeated.
+    """
+    if run.recorded.started(call.identity) is None or call.binding.on_ambiguous == "retry":
+        return None
+    return await _known(call, f"began before run {run.id} was interrupted")
+
+
+async def unsettled(call: Call, error: Exception) -> Exception:
+    """Return what a call failed with after an attempt that may have had its effect.
+
+    It is the attempt's own error if the step says that it may be repeated, or that nothing happened.
+    """
+    if call.binding.on_ambiguous == "retry":
+        return error
+    ambiguous = await _known(call, f"failed with {type(error).__name__}: {error}")
+    if ambiguous is None:
+        return error
+    ambiguous.__cause__ = error
+    return ambiguous
+
+
+async def _known(call: Call, what: str) -> AmbiguousEffect | None:
+    """Ask the step's own verification, where there is one, what is known of the effect; None if nothing happened."""
+    name, verify = call.binding.name, call.binding.verify
+    verifier = f"@{call.binding.fn.__name__}.verify"
+    if verify is None:
         return AmbiguousEffect(
-            f"step {name} began before run {run.id} was interrupted, and {verify} says that it happened: "
-            "only its outcome is not known",
-            hint="finish by hand, or catch this and look the outcome up in another step; a fork would do it again",
+            f"step {name} {what}, and nobody knows whether it happened",
+            hint=f"register a function with {verifier} that finds out",
         )
+    if not await verify(*call.args, **call.kwargs):
+        return None
     return AmbiguousEffect(
-        f"step {name} began before run {run.id} was interrupted, and nobody knows whether it happened",
-        hint=f"register a function with {verify} that finds out",
+        f"step {name} {what}, and {verifier} says that it happened: only its outcome is not known",
+        hint="finish by hand, or catch this and look the outcome up in another step; a fork would do it again",
     )

@@ -29,6 +29,16 @@ class Outcome:
         return Ok(self.value) if self.raised is None else Err(self.error)
 
 
+class Returned(Exception):
+    """Carries a plain value that a step returned as ``Err`` through its policies, which see exceptions."""
+
+    retryable = False
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def raisable(error: Any, step: str) -> BaseException:
     """Return what raises ``error``: itself, or a carrier for plain values such as ``Err("NOT_FOUND")``."""
     if isinstance(error, BaseException):
@@ -42,12 +52,7 @@ def carried(error: BaseException) -> Any:
 
 
 def succeeded(binding: StepBinding, value: Any) -> tuple[Outcome, bytes]:
-    """Encode what a step returned; the body receives what replay would."""
-    if binding.returns_result:
-        if isinstance(value, Err):
-            return _encoded_error(binding.failure, Ending.FAILURE, value.error, binding.name)
-        if isinstance(value, Ok):
-            value = value.value
+    """Encode the value of a step; the body receives what replay would."""
     try:
         payload, restored = binding.result.roundtrip(value)
     except Unserialisable as problem:
@@ -57,6 +62,8 @@ def succeeded(binding: StepBinding, value: Any) -> tuple[Outcome, bytes]:
 
 def failed(binding: StepBinding, error: BaseException) -> tuple[Outcome, bytes]:
     """Encode what escaped from a step: a declared failure, or something unexpected."""
+    if isinstance(error, Returned):
+        return _encoded_error(binding.failure, Ending.FAILURE, error.error, binding.name)
     if isinstance(error, binding.errors):
         return _encoded_error(binding.failure, Ending.FAILURE, error, binding.name)
     unexpected = UnexpectedError.of(error, step=binding.name)
@@ -70,6 +77,17 @@ def _encoded_error(codec: ValueCodec, ending: Ending, error: Any, step: str) -> 
         ending = Ending.UNEXPECTED
         payload, restored = codec.roundtrip(UnexpectedError.of(problem, step=step))
     return Outcome(ending, error=restored, raised=raisable(restored, step)), payload
+
+
+def reported(binding: StepBinding, payload: bytes) -> tuple[Outcome, bytes]:
+    """Return the outcome of an error that was encoded before.
+
+    Raises:
+        CorruptCheckpoint: If it is none that the step can have.
+    """
+    error = binding.failure.decode(payload)
+    ending = Ending.UNEXPECTED if isinstance(error, UnexpectedError) else Ending.FAILURE
+    return Outcome(ending, error=error, raised=raisable(error, binding.name)), payload
 
 
 def restored(binding: StepBinding, fact: StepFinished) -> Outcome:

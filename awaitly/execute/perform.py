@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from awaitly.errors import AwaitlyError, RunStopped, RunSuspended, UnexpectedError
-from awaitly.execute.attempts import attempt
+from awaitly.execute.attempts import Callee
 from awaitly.execute.calls import Call, Phase
-from awaitly.execute.hosts import PlainHost
-from awaitly.execute.once import resolved_start
+from awaitly.execute.course import CallCourse, Withheld
+from awaitly.execute.executed import executed
+from awaitly.execute.hosts import PlainHost, within_time
 from awaitly.execute.outcomes import Outcome
-from awaitly.execute.threads import Seat, seats
 from awaitly.model.context import StepContext
-from awaitly.model.effects import Effect
-from awaitly.model.facts import StepCancelled, StepFinished, StepStarted
+from awaitly.model.facts import StepCancelled, StepFinished
 from awaitly.model.identity import idempotency_key
+from awaitly.policies.course import Course
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
@@ -36,6 +36,8 @@ class Performer:
         if self._run.parking:
             return
         call.phase = Phase.WAITING
+        if call.binding.variants and not self._run.choices.choose(call):
+            return  # it begins when its flags are decided
         if call.guarded:
             self._run.log.when_stable(self._launch, call)
         else:
@@ -47,50 +49,40 @@ class Performer:
             return
         context = call.context
         assert context is not None
-        context.run(self._services.host.set, DurableStep(run, call))
-        if not call.binding.blocking:  # a plain function begins when it has a thread
-            call.phase = Phase.BEGUN
+        course = CallCourse(run, call)
+        context.run(self._services.host.set, DurableStep(run, course))
         self._begun.add(call)
         # Made directly: it is nobody's branch, so the loop's factory need not see it.
-        call.attempt = asyncio.Task(self._perform(call), loop=run.loop, name=call.identity, context=context)
+        call.attempt = asyncio.Task(self._perform(course), loop=run.loop, name=call.identity, context=context)
 
-    async def _perform(self, call: Call) -> None:
-        run, binding, clock = self._run, call.binding, self._services.clock
-        seat: Seat | None = None
+    async def _perform(self, course: CallCourse) -> None:
+        run, call = self._run, course.made
         try:
-            if binding.blocking:
-                seat = await seats().take()
-                if run.parking:
-                    return
-                call.phase = Phase.BEGUN
-            checked = self._services.lease.valid and binding.effect is not Effect.ONCE and seat is None
-            if not checked and not await self._cleared(call):
-                return
-            began = clock.time()
-            if binding.timeout is not None:
-                self._services.host.get().begins()
-            if self._services.observe is not None:
-                run.observe(StepStarted(at=began, call=call.identity, step=binding.name))
-            outcome, payload = await attempt(binding, call.args, call.kwargs, clock, seat)
-            now = clock.time()
+            began = course.clock.time()
+            outcome, payload = await executed(run, course)
+            now = course.clock.time()
             finished = StepFinished(
-                at=now, call=call.identity, step=binding.name, arguments=call.arguments,
-                ending=outcome.ending, payload=payload, seconds=now - began,
+                at=now, call=call.identity, step=call.binding.name, arguments=call.arguments,
+                ending=outcome.ending, payload=payload, attempts=course.attempts, seconds=now - began,
+                source=course.source, variant="" if call.chosen is call.binding else call.chosen.name,
             )  # fmt: skip
             self.settled(call, finished, outcome)
+        except Withheld:
+            pass  # nobody waits for it here: the run stops, or the call has ended
         except RunSuspended as stopped:
             # What it waited for has stopped without ending, and so does this run; a shutdown lets the others finish.
             if not run.parking:
                 run.stop(stopped.__cause__ if isinstance(stopped.__cause__, AwaitlyError) else RunStopped(str(stopped)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the body waiting for ever
-            run.stop(UnexpectedError.of(error, step=binding.name))
+            run.stop(UnexpectedError.of(error, step=call.binding.name))
         except BaseException as error:
-            if call.phase is not Phase.ENDED:  # cancelled by the end of the loop, or the interpreter is ending
-                run.stop(RunStopped(f"step {binding.name} was interrupted: {error!r}", hint="the run can be resumed"))
+            # Cancelled by the end of the loop, or the interpreter is ending; unless it was to be cancelled.
+            if call.phase is not Phase.ENDED and not (run.parking and call.phase is Phase.WAITING):
+                run.stop(
+                    RunStopped(f"step {call.binding.name} was interrupted: {error!r}", hint="the run can be resumed")
+                )
             raise
         finally:
-            if seat is not None:
-                seat.leave()
             call.attempt = call.context = None  # they know the call: without this every call would be a cycle
             self._left(call)
 
@@ -104,24 +96,13 @@ class Performer:
         if call.phase is not Phase.ENDED and self._run.stopped is None:
             self._run.delivery.arrive(call, fact, outcome)
 
-    async def _cleared(self, call: Call) -> bool:
-        """Wait until the lease holds, record the start of what happens at most once; False if it must not begin."""
-        try:
-            await self._services.lease.held()
-            if call.binding.effect is Effect.ONCE:
-                if not await resolved_start(self._run, call):
-                    return False
-                await self._services.lease.held()  # storing the start took its time
-        except AwaitlyError as error:
-            self._run.stop(error)
-        return self._run.stopped is None and call.phase is not Phase.ENDED
-
     async def withdraw(self, call: Call) -> None:
         """End a call that the body has cancelled: an effect under way finishes first, everything else ends at once."""
         run = self._run
         # A call made during the replay may have been under way when the run was interrupted: it counts as begun.
         under_way = call.guarded and (call.phase is Phase.BEGUN or call.replayed)
         if under_way and not run.recorded.was_cancelled(call.identity):
+            call.withdrawn = True
             if call.stop is not None:
                 call.stop()
             await _ended(call)
@@ -133,7 +114,11 @@ class Performer:
             call.attempt.add_done_callback(lambda _: self._left(call))  # also if it never ran
         run.delivery.withdraw(call)
         now = self._services.clock.time()
-        run.witness(StepCancelled(at=now, call=call.identity, step=call.binding.name, arguments=call.arguments))
+        run.witness(
+            StepCancelled(
+                at=now, call=call.identity, step=call.binding.name, arguments=call.arguments, attempts=call.attempts
+            )
+        )
 
     def stop(self) -> None:
         """Cancel what may be cancelled: the outcome of an effect under way is lost, but not the effect."""
@@ -142,8 +127,11 @@ class Performer:
                 call.attempt.cancel()
 
     def when_idle(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` once nothing is under way."""
+        """Call ``callback`` once nothing is under way; what only waits is dropped."""
         self._idle = callback
+        for call in list(self._begun):
+            if call.attempt is not None and call.phase is Phase.WAITING:
+                call.attempt.cancel()
         if not self._begun:
             callback()
 
@@ -159,34 +147,34 @@ async def _ended(call: Call) -> None:
 class DurableStep(PlainHost):
     """Inside the function of a durable run's step: other steps are plain calls, :meth:`current` knows the call."""
 
-    __slots__ = ("_due", "_made", "_run")
+    __slots__ = ("_course", "_run")
 
-    def __init__(self, run: "Run", call: Call) -> None:
+    def __init__(self, run: "Run", course: CallCourse) -> None:
         services = run.services
         self.clock = services.clock
         self._start = services.start_run
         self._run = run
-        self._made = call
-        self._due: float | None = None
-
-    def begins(self) -> None:
-        """Begin to count the time of the step's timeout."""
-        limit = self._made.binding.timeout
-        self._due = None if limit is None else self.clock.monotonic() + limit
+        self._course = course
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""
         return StepContext(
             run_id=self._run.id,
-            step=self._made.binding.name,
-            attempt=1,
-            idempotency_key=idempotency_key(self._run.id, self._made.identity),
+            step=self._course.name,
+            attempt=self._course.attempts,
+            idempotency_key=idempotency_key(self._run.id, self._course.call),
             fence=self._run.log.fence,
-            time_left=self._time_left,
+            time_left=self.time_left,
         )
 
-    def _time_left(self) -> float | None:
-        limits = [] if self._due is None else [self._due - self.clock.monotonic()]
-        if self._run.deadline is not None:
-            limits.append(self._run.deadline - self.clock.time())
+    def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
+        """Return the course of a call of a step inside this one, which has to be over with it."""
+        return within_time(super().course(callee, args, kwargs), self.time_left())
+
+    def time_left(self) -> float | None:
+        """Return the seconds until the attempt, the call or the run has to be over."""
+        course = self._course
+        limits = [] if course.attempt_due is None else [course.attempt_due - self.clock.monotonic()]
+        if (left := course.remaining()) is not None:
+            limits.append(left)
         return min(limits, default=None)

@@ -5,7 +5,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from awaitly.errors import CorruptCheckpoint
-from awaitly.model.facts import Delivered, Fact, RunRetried, RunStarted, StepCancelled, StepFinished, StepStarted
+from awaitly.model.facts import (
+    Delivered,
+    Fact,
+    FlagDecided,
+    RetryScheduled,
+    RunRetried,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepStarted,
+)
+
+PASSED_OVER = (StepStarted, RetryScheduled, FlagDecided, RunRetried)
+"""Facts that the body neither sees nor brings about: a replay passes over them."""
 
 
 def start_of(run: str, facts: Sequence[Fact]) -> RunStarted:
@@ -23,7 +36,9 @@ def start_of(run: str, facts: Sequence[Fact]) -> RunStarted:
 class Recorded:
     """The facts of a run after its start, as they were when it was claimed."""
 
-    __slots__ = ("_arguments", "_brought_about", "_finished", "_started", "facts", "retried")
+    __slots__ = (
+        "_arguments", "_brought_about", "_finished", "_scheduled", "_started", "facts", "flags", "retried"
+    )  # fmt: skip
 
     def __init__(self, facts: Sequence[Fact]) -> None:
         self.facts = facts
@@ -31,6 +46,8 @@ class Recorded:
         self._arguments: dict[str, str] = {}
         self._finished: dict[str, int] = {}
         self._started: dict[str, StepStarted] = {}
+        self._scheduled: dict[str, RetryScheduled] = {}
+        self.flags: dict[str, object] = {}  # that were decided, by name
         self._brought_about: defaultdict[tuple[type, str], deque[int]] = defaultdict(deque)
         for index, fact in enumerate(facts):
             self._note(index, fact)
@@ -41,10 +58,17 @@ class Recorded:
                 self._arguments[call] = arguments
                 self._finished[call] = index
                 self._started.pop(call, None)
+                self._scheduled.pop(call, None)
             case StepStarted(call=call):
                 self._started[call] = fact
+            case RetryScheduled(call=call):
+                self._started.pop(call, None)  # it is known what became of it
+                self._scheduled[call] = fact
+            case FlagDecided(flag=flag, value=value):
+                self.flags[flag] = value
             case RunRetried(at=at):
                 self.retried = at
+                self._scheduled.clear()  # what failed begins to count anew
             case Delivered():
                 pass
             case _:
@@ -63,6 +87,10 @@ class Recorded:
     def started(self, call: str) -> StepStarted | None:
         """Return the recorded start of a call that has no outcome."""
         return self._started.get(call)
+
+    def scheduled(self, call: str) -> RetryScheduled | None:
+        """Return what is recorded of the attempts of a call that has no outcome."""
+        return self._scheduled.get(call)
 
     def sequence(self, fact: StepFinished) -> int:
         """Return the journal's number of an outcome; the run's start has number 0."""

@@ -13,6 +13,7 @@ from awaitly.model.facts import (
     DeadlinePassed,
     Ending,
     Fact,
+    RetryScheduled,
     RunFinished,
     RunRetried,
     RunStarted,
@@ -85,8 +86,9 @@ def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
     if end.ending in (Ending.CANCELLED, Ending.DEADLINE):
         cut = next(at for at, fact in enumerate(facts) if isinstance(fact, (CancelRequested, DeadlinePassed)))
     began = {fact.call for fact in facts if isinstance(fact, StepStarted)}
+    settled = {fact.call for fact in facts if isinstance(fact, RetryScheduled)}  # nothing had happened
     for fact in facts[cut:]:
-        reason = _repeats(program, began, fact)
+        reason = _repeats(program, began, settled, fact)
         if reason is not None:
             raise RunRefused(
                 f"retrying run {run_id!r} would repeat {reason}",
@@ -95,12 +97,12 @@ def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
     return cut
 
 
-def _repeats(program: Program, began: Collection[str], fact: Fact) -> str | None:
+def _repeats(program: Program, began: Collection[str], settled: Collection[str], fact: Fact) -> str | None:
     """Return what would happen twice if the fact were removed."""
     match fact:
-        case StepStarted(call=call):
+        case StepStarted(call=call) if call not in settled:
             return f"{call}, which happens once and began after the failure"
-        case StepFinished(call=call, step=step) if call in began or _once(program, step):
+        case StepFinished(call=call, step=step, attempts=made) if made and (call in began or _once(program, step)):
             return f"{call}, which happens once"
         case StepFinished(call=call, step=step, ending=Ending.VALUE) if _guarded(program, step):
             return f"{call}, an effect that is stored after the failure"

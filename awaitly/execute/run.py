@@ -23,6 +23,7 @@ from awaitly.errors import (
 from awaitly.execute.branch import Branch
 from awaitly.execute.calls import Call, Phase
 from awaitly.execute.children import child_binding
+from awaitly.execute.choices import Choices
 from awaitly.execute.combine import Combine
 from awaitly.execute.delivery import Delivery, Target
 from awaitly.execute.journal import Log
@@ -88,6 +89,7 @@ class Run:
         self.patience = math.inf
         self.timers = Timers(self)
         self.combine = Combine(self)
+        self.choices = Choices(self)
         self.performer = Performer(self)
         self.stopped: AwaitlyError | None = None
         self.closing = False

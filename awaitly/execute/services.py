@@ -1,12 +1,14 @@
 """What runs share: the parts of a runtime, handed down once."""
 
-from collections.abc import Callable, Coroutine, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from awaitly.execute.journal import Committer
 from awaitly.execute.leases import Lease
+from awaitly.flags.provider import Decision, Flag, FlagContext
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.facts import Fact
 from awaitly.model.program import Program, StepBinding
@@ -32,6 +34,8 @@ class ChildRun(Protocol):
 StartChild = Callable[..., Coroutine[Any, Any, ChildRun]]
 Observe = Callable[[str, str, Fact], None]
 """``(run id, workflow, fact)``: must neither block nor raise."""
+Decide = Callable[[Flag, FlagContext], Awaitable[Decision]]
+"""Returns the value of a flag for a run: it does not raise."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -49,7 +53,14 @@ class Services:
     start_run: Callable[..., Coroutine[Any, Any, Any]]
     check: Callable[[Program, str, Sequence[Fact]], None]
     start_child: StartChild = field(init=False)  # of the engine, which needs these services
+    decide: Decide
     observe: Observe | None = None
+    _tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+
+    def keep(self, task: "asyncio.Task[Any]") -> None:
+        """Hold a task until it is done: the loop alone would not."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         """Run ``callback`` after ``delay`` seconds of the clock, in nobody's branch."""

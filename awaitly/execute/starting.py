@@ -41,6 +41,7 @@ class Beginning:
     attach: bool = True
     parent: str | None = None
     identity: str | None = None  # of the parent's call
+    due: float | None = None  # the parent's own deadline, a time of the wall clock
 
 
 async def start(engine: Engine, program: Program, args: Any, kwargs: Any, asked: Beginning) -> str:
@@ -74,12 +75,17 @@ async def start_child(
     parent: str,
     identity: str,
     retried: float | None,
+    flags: Mapping[str, object],
+    due: float | None,
 ) -> Handle[Any, Any]:
-    """Start a child run; one that had failed before its parent was ``retried`` is retried with it."""
+    """Start a child run; one that had failed before its parent was ``retried`` is retried with it.
+
+    It begins with the flags that its parent has, and gets no more time than its parent has left.
+    """
     program = engine.services.program(workflow)
     asked = Beginning(
-        id=options.id, deadline=options.deadline, flags=options.flags, metadata=options.metadata,
-        parent=parent, identity=identity,
+        id=options.id, deadline=options.deadline, flags={**flags, **options.flags}, metadata=options.metadata,
+        parent=parent, identity=identity, due=due,
     )  # fmt: skip
     child: Handle[Any, Any] = Handle(engine, program, await start(engine, program, args, kwargs, asked))
     if retried is not None:
@@ -108,7 +114,9 @@ def _started(engine: Engine, run_id: str, program: Program, args: Any, kwargs: A
         arguments=program.arguments.encode(args, kwargs),
         arguments_digest=program.arguments.fingerprint(args, kwargs),
         seed=secrets.randbits(63),
-        deadline=None if allowed is None else now + allowed,
+        deadline=min(
+            (due for due in (None if allowed is None else now + allowed, asked.due) if due is not None), default=None
+        ),
         flags=dict(asked.flags),
         metadata=dict(asked.metadata),
         parent=asked.parent,

@@ -5,7 +5,7 @@ Serialisable, versioned, and free of anything that only lives in this process.
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,6 +52,31 @@ class Diagnostic(_Value):
         return f"{where}{self.severity.value}: {self.message} [{self.code}]"
 
 
+class PolicySpec(_Value):
+    """One policy around a step: its kind, which is its option; the name it is shared by; what differs from defaults."""
+
+    kind: str
+    name: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items() if name != self.kind)
+        only = self.options.get(self.kind, "")
+        named = f" {self.name!r}" if self.name else ""
+        return f"{self.kind}{named}{f' {only}' if only else ''}{f' ({options})' if options else ''}"
+
+
+class VariantSpec(_Value):
+    """A function that takes a step's place in runs for which a feature flag has a value."""
+
+    step: str
+    function: str
+    flag: str
+    default: bool | int | float | str = False
+    when: bool | int | float | str = True
+    policies: tuple[PolicySpec, ...] = ()
+
+
 class StepSpec(_Value):
     """One step as this workflow uses it: its policies after settings, and its fingerprint."""
 
@@ -60,6 +85,8 @@ class StepSpec(_Value):
     effect: Effect
     key: str | None = None
     timeout: float | None = None
+    policies: tuple[PolicySpec, ...] = ()  # from the outside in
+    variants: tuple[VariantSpec, ...] = ()
     errors: tuple[str, ...] = ()  # module:qualname of classes, or the text of a plain error type
     parameters: str = ""  # names and annotations as text
     result: str = "Any"  # the annotation as text

@@ -1,6 +1,6 @@
 """A graph bound to the functions that it was read from: what ``compile`` hands to ``execute``."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +37,23 @@ class InputCodec(Protocol):
         """Return the arguments that ``data`` was made from."""
 
 
+class Pipeline(Protocol):
+    """The policies around a step's function, bound to their states."""
+
+    def __call__(self, call: Callable[[], Awaitable[Any]], course: Any, /) -> Coroutine[Any, Any, Any]:
+        """Return what the call gives, or raise its failure; ``course`` is what policies ask and tell."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VariantBinding:
+    """What takes a step's place in runs for which a feature flag has a value."""
+
+    flag: str
+    default: Any
+    when: Any
+    binding: "StepBinding"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StepBinding:
     """A step of a program: its function, its policies after settings, and how its values are stored."""
@@ -55,6 +72,11 @@ class StepBinding:
     fingerprint: str
     on_ambiguous: str = "fail"
     verify: Callable[..., Awaitable[bool]] | None = None
+    policies: Any = None  # as declared, or as settings changed them: awaitly.policies.pipeline.Policies
+    pipeline: Pipeline | None = None  # of these, where there is more than a timeout; made by the runtime
+    attempts: int | None = 1  # that its retry allows in all; None: any number
+    cache_key: Callable[[tuple[Any, ...], dict[str, Any]], str] | None = None  # where its cache has a template
+    variants: tuple[VariantBinding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

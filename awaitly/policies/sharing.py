@@ -31,6 +31,8 @@ class Shared:
         clock: The clock of all states.
         observe: Told of what happens to states by themselves, such as a circuit that opens.
         effective: Gives the declaration that is in force, as an operator's settings may change it.
+        policies: Likewise the policies of a step, by its name.
+        callee: Gives what a step's plain call executes, its policies bound to these states.
     """
 
     def __init__(
@@ -38,10 +40,14 @@ class Shared:
         clock: Clock,
         observe: Callable[[Fact], object] | None = None,
         effective: Callable[[Any], Any] | None = None,
+        policies: Callable[[str, Any], Any] | None = None,
+        callee: Callable[[Any], Any] | None = None,
     ) -> None:
         self.clock = clock
         self.observe = observe
         self._effective = effective
+        self._policies = policies
+        self._callee = callee
         self._states: dict[tuple[type, str], tuple[Declaration, Any]] = {}
         self._kept: dict[tuple[int, str], tuple[object, Any]] = {}
 
@@ -66,6 +72,16 @@ class Shared:
         found: S = known[1]
         return found
 
+    def in_force(self, step: str, policies: S) -> S:
+        """Return the policies of a step as settings may have changed them, every name in them resolved."""
+        found: S = policies if self._policies is None else self._policies(step, policies)
+        return found
+
+    def callee(self, step: Any) -> Any:
+        """Return what a plain call of a step executes."""
+        assert self._callee is not None, "these states serve policies by themselves"
+        return self._callee(step)
+
     def kept(self, owner: object, name: str, make: Callable[[], S]) -> S:
         """Return what was made for an owner under a name, or make it: once, as long as these states live."""
         known = self._kept.get((id(owner), name))
@@ -86,8 +102,19 @@ class Shared:
 
 SHARED: ContextVar[Shared | None] = ContextVar("awaitly.shared", default=None)
 
+_make: list[Callable[[], Shared]] = [lambda: Shared(SystemClock())]
 _of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, Shared]" = WeakKeyDictionary()
-_of_process = Shared(SystemClock())
+_of_process: list[Shared] = []
+
+
+def install(make: Callable[[], Shared]) -> None:
+    """Say what makes the states of an event loop, and of the process, where no runtime is active."""
+    _make[:] = [make]
+
+
+def adopt(loop: asyncio.AbstractEventLoop, states: Shared) -> None:
+    """Let a loop have these states from now on, where no runtime is active."""
+    _of_loops[loop] = states
 
 
 def shared() -> Shared:
@@ -96,4 +123,10 @@ def shared() -> Shared:
     if found is not None:
         return found
     loop = asyncio._get_running_loop()
-    return _of_process if loop is None else _of_loops.setdefault(loop, Shared(SystemClock()))
+    if loop is None:
+        _of_process[:] = _of_process or [_make[0]()]
+        return _of_process[0]
+    states = _of_loops.get(loop)
+    if states is None:
+        states = _of_loops[loop] = _make[0]()
+    return states

@@ -140,7 +140,9 @@ def _policies(spec: StepSpec | None) -> str:
         return ""
     notes = [] if spec.effect is Effect.WRITE else [spec.effect.value]
     notes += [f"key {spec.key}"] if spec.key else []
+    notes += [str(policy) for policy in spec.policies if policy.kind != "timeout"]
     notes += [f"timeout {humanised(spec.timeout)}"] if spec.timeout is not None else []
+    notes += [f"{variant.step} if {variant.flag} is {variant.when}" for variant in spec.variants]
     notes += [f"fails with {_names(spec.errors)}"] if spec.errors else []
     return ", ".join(notes)
 

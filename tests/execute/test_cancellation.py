@@ -292,7 +292,7 @@ def test_cancelling_the_caller_while_the_run_is_taken_over_loses_no_run(scene: S
             await scene.turns(turn)
             caller.cancel()
             await asyncio.wait([caller])
-            rt._program(sleeping)
+            rt.library.program(sleeping)
             await scene.clock.advance("2m")
             handle = await rt.start(sleeping.options(id="run"), 1)
             async with asyncio.timeout(2):

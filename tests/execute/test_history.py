@@ -336,7 +336,7 @@ def test_checking_says_what_fits_and_touches_nothing(scene: Scene) -> None:
             await rt.shutdown(0)
         before, scene.log = scene.facts("run"), []
         async with scene.runtime() as rt:
-            rt._program(three)
+            rt.library.program(three)
             verdicts = await rt.check()
             assert [(verdict.run, verdict.answer) for verdict in verdicts] == [("run", "fits")]
             assert scene.facts("run") == before
@@ -371,7 +371,7 @@ def test_two_retries_at_once_are_one(scene: Scene) -> None:
         scene.fails["last"] = Declined("last")
         async with scene.runtime() as here, scene.runtime(store=scene.view()) as there:
             await here.run(three.options(id="run"), "last")
-            there._program(three)
+            there.library.program(three)
             scene.fails.clear()
             scene.log.clear()
             answers = await asyncio.gather(here.retry("run"), there.retry("run"), return_exceptions=True)

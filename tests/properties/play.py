@@ -91,7 +91,7 @@ async def rehearse(rt: Runtime, world: World) -> None:
     for run, stored in world.store._runs.items():
         started, *facts = [fact for _, fact in stored.facts if not isinstance(fact, RunFinished)]
         assert isinstance(started, RunStarted)
-        problem = await DryRun(engine, rt._named(stored.workflow), run, started, facts).problem()
+        problem = await DryRun(engine, rt.library.named(stored.workflow), run, started, facts).problem()
         if problem is not None:
             world.complaints.append(f"run {run} does not replay: {problem}")
     world.lives[-1].life.dead = True

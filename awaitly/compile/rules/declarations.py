@@ -132,6 +132,24 @@ RULES = (
         _bound("unknown-parameter"),
     ),
     Rule(
+        "unsafe-policy",
+        Severity.ERROR,
+        "A policy would make a step's effect happen twice, not at all, or before what led to it is stored.",
+        _bound("unsafe-policy"),
+    ),
+    Rule(
+        "bad-fallback",
+        Severity.ERROR,
+        "A fallback does not take the arguments of its step.",
+        _bound("bad-fallback"),
+    ),
+    Rule(
+        "bad-variant",
+        Severity.ERROR,
+        "A variant has another signature than the step that it stands in for.",
+        _bound("bad-variant"),
+    ),
+    Rule(
         "key-does-not-vary",
         Severity.WARNING,
         "A keyed step in a loop has the same key in every round.",

@@ -1,0 +1,155 @@
+"""What is in force: the declared policies, as the operator's settings change them, with every name resolved."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from awaitly.declare.step import Step
+from awaitly.declare.workflow import Workflow
+from awaitly.errors import ConfigurationError
+from awaitly.model.graph import Graph
+from awaitly.model.program import StepBinding, VariantBinding
+from awaitly.policies.breaker import Breaker
+from awaitly.policies.cache import Cache
+from awaitly.policies.hedge import Hedge
+from awaitly.policies.pipeline import Policies, resolved
+from awaitly.policies.retry import Retry
+from awaitly.policies.turns import Costing, Limiter
+from awaitly.settings import Settings
+from awaitly.settings.known import KnownNames
+from awaitly.settings.overrides import made, overridden, table_of
+from awaitly.settings.tables import StepSettings
+
+D = TypeVar("D")
+
+_MADE: Mapping[str, type] = {"retry": Retry, "cache": Cache, "hedge": Hedge}
+
+
+class InForce:
+    """The declarations that a runtime has met, and its settings.
+
+    Args:
+        settings: The operator's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._breakers: dict[str, Breaker] = {}
+        self._limiters: dict[str, Limiter] = {}
+        self.known = KnownNames()
+
+    def meet(self, steps: Iterable[Step[..., Any, Any]], workflow: Workflow[..., Any, Any] | None = None) -> None:
+        """Know the breakers and limiters that steps declare, so that other steps may name them.
+
+        Raises:
+            ConfigurationError: ``policy-conflict``, if a name stands for two different declarations.
+        """
+        every = [one for step in steps for one in (step, *(variant.step for variant in step.variants))]
+        for step in every:
+            self._meet(step.options.policies)
+        self.known |= KnownNames(
+            steps=frozenset(step.name for step in every),
+            breakers=self._breakers.keys() | {f"step {step.name}" for step in every},
+            limiters=self._limiters.keys() | {f"step {step.name}" for step in every},
+            workflows=frozenset() if workflow is None else frozenset([workflow.name]),
+            flags=frozenset(variant.flag.name for step in every for variant in step.variants),
+        )
+
+    def _meet(self, policies: Policies) -> None:
+        given: Any = policies
+        for limiter in given.limiter:
+            if not isinstance(limiter, str) and limiter.name is not None:
+                _meet(self._limiters, limiter.limiter if isinstance(limiter, Costing) else limiter)
+        if isinstance(given.breaker, Breaker) and given.breaker.name is not None:
+            _meet(self._breakers, given.breaker)
+
+    def binding(self, binding: StepBinding) -> StepBinding:
+        """Return the binding of a step with the policies that are in force for it and for its variants."""
+        policies = self.policies(binding.name, binding.policies)
+        variants = tuple(self._variant(variant) for variant in binding.variants)
+        return replace(binding, policies=policies, timeout=policies.attempt_timeout, variants=variants)
+
+    def _variant(self, variant: VariantBinding) -> VariantBinding:
+        return replace(variant, binding=self.binding(variant.binding))
+
+    def policies(self, name: str, policies: Policies) -> Policies:
+        """Return the policies of a step that are in force.
+
+        Raises:
+            ConfigurationError: ``invalid-setting``, ``unknown-breaker`` or ``unknown-limiter``.
+        """
+        table = table_of(self._settings.steps, name)
+        if table is not None:
+            policies = self._changed(policies, table, name)
+        policies = resolved(policies, self._breakers, self._limiters)
+        given: Any = policies
+        if self._off(self._settings.breakers, given.breaker, name):
+            policies = replace(policies, breaker=None)
+        limiters = tuple(one for one in given.limiter if not self._off(self._settings.limiters, one, name))
+        return replace(policies, limiter=limiters)
+
+    def declaration(self, declared: D) -> D:
+        """Return a breaker or limiter as settings change it."""
+        tables: Mapping[str, BaseModel] = {}
+        if isinstance(declared, Breaker):
+            tables, kind = self._settings.breakers, "breakers"
+        elif isinstance(declared, Limiter):
+            tables, kind = self._settings.limiters, "limiters"
+        name = getattr(declared, "name", None)
+        table = table_of(tables, name)
+        return declared if table is None else overridden(declared, table, self._settings, kind, str(name))
+
+    def graph(self, graph: Graph) -> Graph:
+        """Return a workflow's graph with what settings say about its runs."""
+        table = table_of(self._settings.workflows, graph.workflow)
+        if table is None or table.deadline is None:
+            return graph
+        return graph.model_copy(update={"deadline": table.deadline})
+
+    def _changed(self, policies: Policies, table: StepSettings, name: str) -> Policies:
+        changes: dict[str, Any] = {
+            option: value for option in ("timeout", "deadline") if (value := getattr(table, option)) is not None
+        }
+        for option, kind in _MADE.items():
+            changes[option] = self._one(getattr(policies, option), getattr(table, option), kind, name, option)
+        switched = {"breaker": None, "limiter": (), "fallback": None}
+        changes |= {option: nothing for option, nothing in switched.items() if getattr(table, option).enabled is False}
+        return replace(policies, **changes)
+
+    def _one(self, declared: Any, table: Any, kind: type, name: str, option: str) -> Any:
+        if declared is None:
+            return made(kind, table, self._settings, "steps", name, option)
+        if table.enabled is False:
+            return None
+        return overridden(declared, table, self._settings, "steps", name, option)
+
+    def _off(self, tables: Mapping[str, Any], declared: Any, step: str) -> bool:
+        if declared is None:
+            return False
+        table = table_of(tables, declared.name if declared.name is not None else f"step {step}")
+        return table is not None and table.enabled is False
+
+
+def _meet(known: dict[str, Any], declared: Any) -> None:
+    earlier = known.setdefault(declared.name, declared)
+    if earlier != declared:
+        raise ConfigurationError(
+            f"{declared.name!r} is declared twice, and not the same:{_difference(earlier, declared)}",
+            hint="declare it once and use that, or give one of them another name",
+            code="policy-conflict",
+        )
+
+
+def _difference(one: Any, other: Any) -> str:
+    if type(one) is not type(other):
+        return f" as a {type(one).__name__} and as a {type(other).__name__}"
+    return "".join(_differing(one, other))
+
+
+def _differing(one: Any, other: Any) -> Iterator[str]:
+    for field in fields(one):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if a != b:
+            yield f" {field.name}={a!r} and {field.name}={b!r}"

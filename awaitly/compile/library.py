@@ -1,0 +1,206 @@
+"""The workflows of one runtime, compiled, with the policies that are in force for their steps."""
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from awaitly.compile.bindings import bind_step
+from awaitly.compile.inforce import InForce
+from awaitly.compile.program import compile_workflow, steps_of
+from awaitly.declare.step import Step
+from awaitly.declare.workflow import Workflow
+from awaitly.errors import ConfigurationError
+from awaitly.flags.provider import Flag, FlagProvider, FlagValue, misfit, spelt
+from awaitly.flags.settings import SettingsFlags
+from awaitly.model.graph import Diagnostic, Severity
+from awaitly.model.names import nearest
+from awaitly.model.program import Program, StepBinding
+from awaitly.settings import Settings
+from awaitly.settings.known import UnknownName, check_names, unknown_names
+
+AnyWorkflow: TypeAlias = Workflow[..., Any, Any]
+
+_log = logging.getLogger("awaitly")
+
+
+class Library:
+    """Compiles workflows when they are first needed.
+
+    Args:
+        settings: The operator's.
+        finish: Makes a binding one that can be executed, once its policies are in force.
+        providers: Who decides flags.
+    """
+
+    def __init__(
+        self, settings: Settings, finish: Callable[[StepBinding], StepBinding], providers: Sequence[FlagProvider] = ()
+    ) -> None:
+        self.in_force = InForce(settings)
+        self._settings = settings
+        self._finish = finish
+        self._providers = providers
+        self._workflows: dict[str, AnyWorkflow] = {}
+        self._programs: dict[int, Program] = {}
+        self._warned: set[str] = set()
+
+    def add(self, workflows: Sequence[AnyWorkflow]) -> None:
+        """Compile workflows that belong together: their steps may name one another's breakers and limiters.
+
+        Raises:
+            ConfigurationError: For two workflows of one name, for policies that do not fit, and for settings that name
+                what none of them has.
+            CompileError: For workflows that do not compile.
+        """
+        for workflow in workflows:
+            self.in_force.meet(steps_of(workflow), workflow)
+        for workflow in workflows:
+            self.program(workflow)
+        if workflows:
+            check_names(self._settings, self.in_force.known)
+
+    def program(self, workflow: AnyWorkflow) -> Program:
+        """Return the program of a workflow.
+
+        Raises:
+            ConfigurationError: For another workflow of the same name, and for policies that do not fit.
+            CompileError: If it does not compile.
+        """
+        program = self._programs.get(id(workflow.fn))
+        if program is None:
+            self._refuse_twin(workflow)
+            self.in_force.meet(steps_of(workflow), workflow)
+            program = self._compiled(workflow)
+            self._programs[id(workflow.fn)] = program
+            self._workflows[workflow.name] = workflow
+            self._warn_of_names(likely=True)
+        return program
+
+    def named(self, workflow: str) -> Program:
+        """Return the program of a workflow that is known here.
+
+        Raises:
+            ConfigurationError: ``invalid-setting``, if it is not.
+        """
+        program = self.by_name.get(workflow)
+        if program is None:
+            raise ConfigurationError(
+                f"workflow {workflow} is not known to this runtime",
+                hint="give it to Runtime(workflows=[...]), or name its module on the command line",
+                code="invalid-setting",
+            )
+        return program
+
+    @property
+    def by_name(self) -> dict[str, Program]:
+        """The programs by the names of their workflows."""
+        return {program.graph.workflow: program for program in self._programs.values()}
+
+    def binding(self, step: Step[..., Any, Any]) -> StepBinding:
+        """Return the binding of a step that no program has."""
+        self.in_force.meet([step])
+        return self._finish(self.in_force.binding(bind_step(step)))
+
+    def check_flags(self, program: Program, flags: Mapping[str, object]) -> None:
+        """Refuse what is given for the flags of a run.
+
+        Raises:
+            ConfigurationError: ``unknown-flag``, for one that no step has; ``invalid-option``, for a value that it
+                cannot have.
+        """
+        declared = {spelt(flag.name): flag for flag in _flags_of(program)}
+        for name, value in flags.items():
+            flag = declared.get(spelt(name))
+            if flag is not None:
+                wrong = misfit(flag, value)
+                if wrong is not None:
+                    raise ConfigurationError(
+                        f"flags= of a run: {wrong}", hint="give a value of that kind", code="invalid-option"
+                    )
+            elif not program.graph.children:  # a child may have it
+                close = nearest(name, (flag.name for flag in declared.values()))
+                known = ", ".join(sorted(flag.name for flag in declared.values())) or "none"
+                raise ConfigurationError(
+                    f"flags= of a run names {name!r}, which no step of {program.graph.workflow} has",
+                    hint=f"did you mean {close!r}?" if close else f"its flags are: {known}",
+                    code="unknown-flag",
+                )
+
+    def close(self) -> None:
+        """Warn of what settings name and nothing had."""
+        self._warn_of_names(likely=False)
+
+    def _compiled(self, workflow: AnyWorkflow) -> Program:
+        program = compile_workflow(workflow, override=lambda binding: self._finish(self.in_force.binding(binding)))
+        self._check_rules(program)
+        graph = self.in_force.graph(program.graph)
+        nobody = tuple(self._undefined(flag, program) for flag in _flags_of(program) if not self._defined(flag))
+        for diagnostic in nobody:
+            _log.warning("%s. %s [%s]", diagnostic.message, diagnostic.hint, diagnostic.code)
+        return replace(program, graph=graph.model_copy(update={"diagnostics": (*graph.diagnostics, *nobody)}))
+
+    def _check_rules(self, program: Program) -> None:
+        rules = SettingsFlags(self._settings.flags)
+        for flag in _flags_of(program):
+            wrong = rules.misfit(flag)
+            if wrong is not None:
+                raise ConfigurationError(
+                    f"the settings of flag {flag.name!r} do not fit its steps: {wrong}",
+                    hint="awaitly config shows where the setting comes from",
+                    code="invalid-setting",
+                )
+
+    def _defined(self, flag: Flag) -> bool:
+        return any(provider.knows(flag.name) is not False for provider in self._providers)
+
+    def _undefined(self, flag: Flag, program: Program) -> Diagnostic:
+        return Diagnostic(
+            code="unknown-flag",
+            severity=Severity.WARNING,
+            message=f"flag {flag.name!r} of workflow {program.graph.workflow} is defined nowhere:"
+            f" its default {flag.default!r} holds for every run",
+            hint=f"define it, for example with AWAITLY_FLAGS__{spelt(flag.name).upper()}=false",
+        )
+
+    def _warn_of_names(self, *, likely: bool) -> None:
+        for unknown in unknown_names(self._settings, self.in_force.known):
+            if str(unknown.name) not in self._warned and (_misspelt(unknown) or not likely):
+                self._warned.add(str(unknown.name))
+                _log.warning("settings name what no workflow here has: %s", unknown)
+
+    def _refuse_twin(self, workflow: AnyWorkflow) -> None:
+        known = self._workflows.get(workflow.name)
+        if known is not None and not _stands_for(workflow.fn, known.fn):
+            raise ConfigurationError(
+                f"two workflows are named {workflow.name}: {_where(known.fn)} and {_where(workflow.fn)}",
+                hint='runs are found by the name: give one of them another with @workflow(name="...")',
+                code="duplicate-workflow-name",
+            )
+
+
+def _misspelt(unknown: UnknownName) -> bool:
+    return unknown.meant is not None
+
+
+def _flags_of(program: Program) -> tuple[Flag, ...]:
+    """Return the flags of the steps of a program, each once."""
+    found: dict[str, FlagValue] = {}
+    for binding in program.steps.values():
+        for variant in binding.variants:
+            found.setdefault(variant.flag, variant.default)
+    return tuple(Flag(name, default) for name, default in found.items())
+
+
+def _stands_for(fn: Any, known: Any) -> bool:
+    """Whether a function is another's successor: its module was loaded twice, or it was defined again in a notebook."""
+    if "<locals>" in known.__qualname__:
+        return False
+    found = getattr(sys.modules.get(known.__module__), known.__qualname__, None)
+    return getattr(found, "fn", found) is not known or _where(fn) == _where(known)
+
+
+def _where(fn: Any) -> str:
+    code = inspect.unwrap(fn).__code__
+    return f"{fn.__qualname__} in {code.co_filename}:{code.co_firstlineno}"

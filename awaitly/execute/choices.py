@@ -1,0 +1,76 @@
+"""The feature flags of one run: each is decided once, when a call first needs it, and recorded before an effect."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from awaitly.execute.calls import Call, Phase
+from awaitly.flags.provider import Flag, FlagContext, spelt
+from awaitly.model.facts import FlagDecided
+from awaitly.model.program import StepBinding, VariantBinding
+
+if TYPE_CHECKING:
+    from awaitly.execute.run import Run
+
+
+class Choices:
+    """Which variants the calls of a run get."""
+
+    __slots__ = ("_asking", "_run", "_values")
+
+    def __init__(self, run: "Run") -> None:
+        self._run = run
+        self._values: dict[str, Any] = {spelt(name): value for name, value in run.started.flags.items()}
+        for name, value in run.recorded.flags.items():
+            self._values[spelt(name)] = value
+        self._asking: dict[str, list[Call]] = {}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The flags that the run was given, and those that were decided: what its children begin with."""
+        return dict(self._values)
+
+    def choose(self, call: Call) -> bool:
+        """Let a call have the function that its flags say; False if one is not decided yet: it begins after that."""
+        for variant in call.binding.variants:
+            if spelt(variant.flag) not in self._values:
+                self._ask(variant, call)
+                return False
+        call.chosen = chosen(call.binding, self._values)
+        return True
+
+    def _ask(self, variant: VariantBinding, call: Call) -> None:
+        waiting = self._asking.setdefault(variant.flag, [])
+        waiting.append(call)
+        if len(waiting) == 1:
+            # Made directly, in no run's context: it is nobody's branch.
+            services = self._run.services
+            deciding = self._decide(Flag(variant.flag, variant.default))
+            services.keep(asyncio.Task(deciding, loop=self._run.loop, context=services.context.copy()))
+
+    async def _decide(self, flag: Flag) -> None:
+        run = self._run
+        context = FlagContext(run.id, run.program.graph.workflow, run.started.metadata)
+        decision = await run.services.decide(flag, context)
+        calls = self._asking.pop(flag.name)
+        if run.stopped is not None or run.closing:
+            return
+        self._values[spelt(flag.name)] = decision.value
+        fact = FlagDecided(
+            at=run.services.clock.time(), flag=flag.name, value=decision.value, provider=decision.provider,
+            variant=decision.variant, reason=decision.reason,
+        )  # fmt: skip
+        run.log.append(fact)
+        run.log.hand_over()
+        run.observe(fact)
+        for call in calls:
+            if call.phase is Phase.WAITING:
+                run.performer.begin(call)
+
+
+def chosen(binding: StepBinding, values: dict[str, Any]) -> StepBinding:
+    """Return what is executed in a step's place for some values of flags, by their names as compared."""
+    for variant in binding.variants:
+        value = values.get(spelt(variant.flag), variant.default)
+        if value == variant.when and isinstance(value, bool) == isinstance(variant.when, bool):
+            return variant.binding
+    return binding

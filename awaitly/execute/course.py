@@ -1,0 +1,154 @@
+"""The course of a durable call: what the guarantees ask for around its attempts, which no policy knows of."""
+
+from typing import TYPE_CHECKING, Any
+
+from awaitly.errors import AwaitlyError, RunStopped, RunSuspended
+from awaitly.execute.attempts import once_through
+from awaitly.execute.calls import Call, Phase
+from awaitly.execute.once import record_start
+from awaitly.execute.outcomes import Returned, failed
+from awaitly.execute.threads import Seat, seats
+from awaitly.model.effects import Effect
+from awaitly.model.facts import RetryScheduled, StepStarted
+from awaitly.policies.clock import pause
+from awaitly.policies.course import Course
+
+if TYPE_CHECKING:
+    from awaitly.execute.run import Run
+
+LONG = 1.0  # seconds: a longer delay between two attempts survives a restart
+
+
+class Withheld(BaseException):
+    """Nothing more begins for this call here: the run stops, or the body does not want it any more."""
+
+
+class CallCourse(Course):
+    """One durable call on its way through its policies."""
+
+    __slots__ = ("_run", "attempt_due", "made", "unknown")
+
+    def __init__(self, run: "Run", call: Call) -> None:
+        services = run.services
+        super().__init__(
+            services.clock,
+            call.binding.name,
+            (*call.binding.errors, Returned),
+            observe=None if services.observe is None else run.observe,
+            call=call.identity,
+        )
+        self.args = call.args
+        self.kwargs = call.kwargs
+        self.made = call
+        self.attempt_due: float | None = None  # on the monotonic clock: when the attempt's timeout is over
+        self.unknown = False  # whether what the last attempt did to the world is not known
+        self._run = run
+        if run.deadline is not None:
+            self.horizon = self.began + run.deadline - self.clock.time()
+
+    def resumed(self, scheduled: RetryScheduled) -> float:
+        """Go on counting from what is recorded; returns the seconds until the next attempt is due."""
+        now = self.clock.time()
+        self.attempts = self.made.attempts = scheduled.attempts
+        self.began -= max(0.0, now - scheduled.since)
+        return max(0.0, scheduled.due - now)
+
+    async def execute(self) -> Any:
+        """Execute one attempt: the innermost layer. It begins when it has a thread and the lease holds.
+
+        Raises:
+            Withheld: If nothing may begin any more.
+            RunSuspended: If it neither succeeded nor failed: a run that it waited for stopped without ending.
+        """
+        call = self.made
+        seat = await seats().take() if call.chosen.blocking else None
+        try:
+            if seat is not None or self.attempts or call.chosen.pipeline is not None:
+                self._wanted()
+            if not self._run.services.lease.valid or call.binding.effect is Effect.ONCE:
+                await self._cleared()
+            return await self._attempted(call, seat)
+        finally:
+            if seat is not None:
+                seat.leave()
+
+    async def _attempted(self, call: Call, seat: Seat | None) -> Any:
+        call.phase = Phase.BEGUN
+        self.attempting += 1
+        self.attempts += 1
+        call.attempts = self.attempts
+        timeout = call.chosen.timeout
+        self.attempt_due = None if timeout is None else self.clock.monotonic() + timeout
+        if self.observe is not None:
+            self.notice(StepStarted, attempt=self.attempts)
+        try:
+            value = await once_through(call.chosen, self, seat)
+        except RunStopped as error:
+            raise RunSuspended(f"step {self.name} was interrupted: {error}") from error
+        except Exception as error:
+            self.unknown = not isinstance(error, self.expected)
+            raise
+        finally:
+            self.attempting -= 1
+            if call.phase is Phase.BEGUN and not self.attempting:
+                call.phase = Phase.WAITING
+        return value
+
+    async def pause(self, delay: float, error: BaseException) -> None:
+        """Wait between two attempts; before the next one, everything delivered so far is stored.
+
+        Raises:
+            Withheld: If nothing may begin any more.
+        """
+        self._wanted(but_parking=True)
+        if self.made.withdrawn:
+            raise error  # it is the outcome: the cancellation follows it
+        parking = self._run.parking
+        if delay > LONG or parking or self.made.binding.effect is Effect.ONCE:
+            self._schedule(delay, error)
+        if parking:
+            raise Withheld
+        await pause(self.clock, delay)
+        await self._stable()
+
+    async def waited(self, delay: float) -> None:
+        """Wait for what is left of a delay that began in an earlier process."""
+        left = self.remaining()
+        await pause(self.clock, delay if left is None else max(0.0, min(delay, left)))
+        await self._stable()
+
+    def _schedule(self, delay: float, error: BaseException) -> None:
+        now = self.clock.time()
+        _, payload = failed(self.made.binding, error)
+        log = self._run.log
+        log.append(
+            RetryScheduled(
+                at=now, call=self.call, step=self.name, attempts=self.attempts, payload=payload, due=now + delay,
+                since=now - (self.clock.monotonic() - self.began),
+            )
+        )  # fmt: skip
+        log.flush()
+
+    def _wanted(self, *, but_parking: bool = False) -> None:
+        run = self._run
+        if run.stopped is not None or self.made.phase is Phase.ENDED or (run.parking and not but_parking):
+            raise Withheld
+
+    async def _stable(self) -> None:
+        try:
+            await self._run.log.barrier()
+        except AwaitlyError as error:
+            self._run.stop(error)
+        self._wanted()
+
+    async def _cleared(self) -> None:
+        """Wait until the lease holds, and record the start of what happens at most once."""
+        run = self._run
+        try:
+            await run.services.lease.held()
+            if self.made.binding.effect is Effect.ONCE:
+                await record_start(run, self.made, self.attempts + 1)
+                await run.services.lease.held()  # storing the start took its time
+        except AwaitlyError as error:
+            run.stop(error)
+        self._wanted()
