@@ -12,7 +12,7 @@ from awaitly.policies.course import Course
 from awaitly.policies.rate import Bucket, RateLimit, SlidingWindow, Window
 from awaitly.policies.sharing import SHARED, Shared
 from awaitly.policies.turns import Limiter, LimiterSnapshot, Turns
-from awaitly.testing.clock import VirtualClock
+from awaitly.testing.clock import VirtualClock, VirtualTimer
 
 BOTH = pytest.mark.parametrize("kind", [RateLimit, SlidingWindow])
 
@@ -270,15 +270,41 @@ def test_a_window_knows_the_wait_behind_costs_that_do_not_fill_it(counter: Count
 
 
 def test_a_window_plans_again_when_a_line_has_ended(counter: Counter) -> None:
-    window = SlidingWindow(limit=1, per="1s", max_wait="1s").state(counter.shared)
+    """What went through while nobody waited counts for those who wait afterwards."""
+    window = SlidingWindow(limit=2, per="125ms", max_wait="125ms").state(counter.shared)
 
     async def story() -> None:
-        for name in "abcdef":
-            await asyncio.gather(counter.come(window, name), counter.come(window, name.upper()))
-            await counter.clock.advance("1s")
+        counter.clock.auto = False
+        for name, cost in (("a", 2), ("b", 1), ("c", 1)):
+            counter.come(window, name, cost)
+        await counter.clock.advance("250ms")
+        later = [counter.come(window, name, cost) for name, cost in (("d", 2), ("e", 1), ("f", 1), ("g", 1))]
+        await counter.clock.advance("125ms")
+        assert isinstance(later[3].exception(), LimitReached)
 
     counter.play(story())
-    assert [at for _, at in counter.served] == list(range(12))
+    assert counter.served == [("a", 0), ("b", 0.125), ("c", 0.125), ("d", 0.25), ("e", 0.375), ("f", 0.375)]
+
+
+def test_a_window_plans_again_when_a_turn_was_given_back(counter: Counter) -> None:
+    window = SlidingWindow(limit=1, per="1s", max_wait="3s").state(counter.shared)
+    later, leaving = counter.clock.call_later, list[asyncio.Task[None]]()
+
+    def hasty(delay: float, callback: Callable[[], object]) -> VirtualTimer:
+        """Cancel somebody when the timer has given out the turn, and nobody knows yet."""
+        return later(delay, lambda: (callback(), *(task.cancel() for task in leaving)))
+
+    async def story() -> None:
+        counter.clock.auto = False
+        counter.clock.call_later = hasty  # type: ignore[method-assign]
+        leaving.append([counter.come(window, name) for name in "abce"][1])
+        await counter.clock.advance("1s")
+        tasks = [counter.come(window, name) for name in "fgh"]
+        await counter.clock.advance("3s")
+        assert isinstance(tasks[2].exception(), LimitReached)
+
+    counter.play(story())
+    assert counter.served == [("a", 0), ("c", 1), ("e", 2), ("f", 3), ("g", 4)]
 
 
 @BOTH
