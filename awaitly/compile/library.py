@@ -13,10 +13,10 @@ from awaitly.compile.program import compile_workflow, steps_of
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import ConfigurationError
-from awaitly.flags.provider import Flag, FlagProvider, FlagValue, misfit, spelt
+from awaitly.flags.provider import Flag, FlagProvider, FlagValue, misfit
 from awaitly.flags.settings import SettingsFlags
 from awaitly.model.graph import Diagnostic, Severity
-from awaitly.model.names import nearest
+from awaitly.model.names import nearest, spelt
 from awaitly.model.program import Program, StepBinding
 from awaitly.settings import Settings
 from awaitly.settings.known import UnknownName, check_names, unknown_names

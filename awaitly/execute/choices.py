@@ -4,8 +4,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from awaitly.execute.calls import Call, Phase
-from awaitly.flags.provider import Flag, FlagContext, spelt
+from awaitly.flags.provider import Flag, FlagContext
 from awaitly.model.facts import FlagDecided
+from awaitly.model.names import spelt
 from awaitly.model.program import StepBinding, VariantBinding
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
 from awaitly.execute.recorded import start_of
 from awaitly.execute.retrying import allowed_time
-from awaitly.flags.provider import spelt
 from awaitly.model.facts import (
     CancelRequested,
     DeadlinePassed,
@@ -23,6 +22,7 @@ from awaitly.model.facts import (
     StepFinished,
     StepStarted,
 )
+from awaitly.model.names import spelt
 from awaitly.model.program import Program
 from awaitly.model.state import Status
 from awaitly.policies.clock import pause

@@ -15,11 +15,12 @@ from awaitly.execute.ending import raised, returned
 from awaitly.execute.hosts import Answer, PlainHost, Start, through, within_time
 from awaitly.execute.outcomes import Outcome, Returned, carried, raisable
 from awaitly.execute.services import Decide
-from awaitly.flags.provider import Flag, FlagContext, spelt
+from awaitly.flags.provider import Flag, FlagContext
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext
 from awaitly.model.facts import Ending
 from awaitly.model.identity import keyed
+from awaitly.model.names import spelt
 from awaitly.model.program import Program, StepBinding
 from awaitly.policies.course import Course
 from awaitly.policies.timeout import Expired, within

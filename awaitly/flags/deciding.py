@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from awaitly.errors import UnexpectedError
-from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue, misfit, spelt
+from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue, misfit
 from awaitly.model.clock import Clock
 from awaitly.model.durations import humanised
+from awaitly.model.names import spelt
 
 CODE = "flag-provider-failed"
 LONGEST = 300  # characters of a failure's text: it is recorded with every run

@@ -10,11 +10,6 @@ from awaitly.errors import ConfigurationError
 FlagValue: TypeAlias = bool | int | float | str  # what JSON can hold in one piece
 
 
-def spelt(name: str) -> str:
-    """Return a flag's name as it is compared: ``New-Payment-Flow`` and ``NEW_PAYMENT_FLOW`` are one flag."""
-    return name.lower().replace("-", "_")
-
-
 def scalar(value: object) -> bool:
     """Return whether this can be the value of a flag."""
     return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from awaitly.errors import ConfigurationError
-from awaitly.flags.provider import Decision, Flag, FlagContext, FlagValue, misfit, spelt
+from awaitly.flags.provider import Decision, Flag, FlagContext, FlagValue, misfit
 from awaitly.flags.rules import Rule, number
 from awaitly.flags.shares import in_share, picked
+from awaitly.model.names import spelt
 
 _WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 

@@ -1,7 +1,18 @@
 """Names that people type, and the ones that they meant."""
 
+import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
+
+_OTHER = re.compile(r"[\W_]+")
+
+
+def spelt(name: str) -> str:
+    """Return a name as it is compared, in settings and elsewhere: ``New-Payment.Flow`` is ``new_payment_flow``.
+
+    Case does not count, and whatever cannot stand in the name of a variable is one underscore.
+    """
+    return _OTHER.sub("_", name.casefold())
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

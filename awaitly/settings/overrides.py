@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from awaitly.errors import ConfigurationError
-from awaitly.model.names import nearest
+from awaitly.model.names import nearest, spelt
 from awaitly.settings.knobs import PATHS, Settings, provenance
-from awaitly.settings.paths import spelt
 
 T = TypeVar("T")
 

@@ -1,6 +1,5 @@
 """Every path that leads to a setting, and the setting that a path means."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,24 +8,13 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from awaitly.flags.provider import spelt as flag_spelt
 from awaitly.flags.rules import Rule
-from awaitly.model.names import nearest
+from awaitly.model.names import nearest, spelt
 from awaitly.settings.values import allowed, is_duration, named_in, table_in
 
 Path: TypeAlias = tuple[str, ...]
 
 BETWEEN = "__"
-
-_OTHER = re.compile(r"[\W_]+")
-
-
-def spelt(name: str) -> str:
-    """Return a name as settings compare it: ``New-Payment.Flow`` is ``new_payment_flow``.
-
-    Case does not count, and whatever cannot stand in the name of a variable is one underscore.
-    """
-    return _OTHER.sub("_", name.casefold())
 
 
 @dataclass(frozen=True)
@@ -84,8 +72,7 @@ class Paths:
         """Return a path with its names as they are compared."""
         if len(path) < 2 or not any(part.startswith("<") for part in self.below(path[:1])):
             return path
-        name = flag_spelt(path[1]) if path[0] == "flags" else spelt(path[1])
-        return path[0], name, *path[2:]
+        return path[0], spelt(path[1]), *path[2:]
 
     def whole(self, path: Path) -> Path:
         """Return the path of the setting that a path is a part of: what is below a flag is part of one rule."""

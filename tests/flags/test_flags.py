@@ -5,13 +5,8 @@ from enum import IntEnum, StrEnum
 import pytest
 
 from awaitly.errors import ConfigurationError
-from awaitly.flags.provider import Flag, FlagProvider, misfit, spelt
+from awaitly.flags.provider import Flag, FlagProvider, misfit
 from awaitly.flags.settings import SettingsFlags
-
-
-@pytest.mark.parametrize("name", ["new-payment-flow", "NEW_PAYMENT_FLOW", "New-Payment_Flow"])
-def test_names_are_compared_without_case_and_with_a_dash_for_an_underscore(name: str) -> None:
-    assert spelt(name) == "new_payment_flow"
 
 
 @pytest.mark.parametrize("name", ["", "  ", None])

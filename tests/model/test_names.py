@@ -1,6 +1,6 @@
 import pytest
 
-from awaitly.model.names import nearest
+from awaitly.model.names import nearest, spelt
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ from awaitly.model.names import nearest
 )
 def test_a_misspelt_name_finds_the_one_that_was_meant(typed: str, meant: str) -> None:
     assert nearest(typed, ["stripe", "payments", "new-payment-flow"]) == meant
+
+
+@pytest.mark.parametrize("name", ["new-payment-flow", "NEW_PAYMENT_FLOW", "New-Payment.Flow", "new payment--flow"])
+def test_names_are_compared_by_their_words_alone(name: str) -> None:
+    assert spelt(name) == "new_payment_flow"
 
 
 def test_a_name_unlike_all_others_finds_none() -> None:

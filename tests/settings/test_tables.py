@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from awaitly.flags.rules import Rule
+from awaitly.model.names import spelt
 from awaitly.policies.breaker import Breaker
 from awaitly.policies.bulkhead import Concurrency
 from awaitly.policies.cache import Cache
@@ -15,7 +16,6 @@ from awaitly.policies.hedge import Hedge
 from awaitly.policies.rate import RateLimit, SlidingWindow
 from awaitly.policies.retry import Retry
 from awaitly.settings import Settings, provenance, read_settings
-from awaitly.settings.paths import spelt
 from awaitly.settings.sources import Place
 from awaitly.settings.tables import (
     BreakerSettings,
