@@ -37,7 +37,7 @@ class _Rehearsal(Run):
     def went_live(self) -> None:
         self.stop(RunStopped(f"run {self.id} was replayed to its end"))
 
-    def observe(self, fact: Fact) -> None:
+    def observe(self, fact: Fact, error: BaseException | None = None) -> None:
         pass
 
 

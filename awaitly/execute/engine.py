@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from awaitly.errors import (
     AwaitlyError,
@@ -28,7 +29,15 @@ from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
 from awaitly.execute.supervise import Supervision, supervise
 from awaitly.execute.tracking import watch
-from awaitly.model.facts import CancelRequested, Fact, RunStarted
+from awaitly.model.facts import (
+    CancelRequested,
+    Committed,
+    Fact,
+    LeaseLapsed,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+)
 from awaitly.model.program import Program
 from awaitly.policies.timeout import Expired, within
 
@@ -59,6 +68,9 @@ class Engine:
         self.lease = services.lease
         self.lease.fences = self._fences
         self.lease.on_lost = self._lost
+        if services.observe is not None:
+            services.committer.on_commit = self._committed
+            self.lease.on_lapse = partial(services.notice, LeaseLapsed)
         self.claims = Claims(self.store, self.lease.owner.id)
         self.errands = Errands(services.context)
         self.resting = Resting(self.clock)
@@ -121,7 +133,7 @@ class Engine:
             started = start_of(run_id, facts)
             self.services.check(program, run_id, facts)
             log = Log(self.services.committer, run_id, self.lease.owner.id, claim.fence, len(facts))
-            self.execute(program, log, started, facts[1:], cancelled=claim.record.cancel_requested)
+            self.execute(program, log, started, facts[1:], cancelled=claim.record.cancel_requested, resumed=True)
         except Exception as error:
             if isinstance(error, AwaitlyError) and not isinstance(error, StoreError):
                 self._unfit[run_id] = graph, error
@@ -130,7 +142,14 @@ class Engine:
         return True
 
     def execute(
-        self, program: Program, log: Log, started: RunStarted, facts: Sequence[Fact], *, cancelled: str | None = None
+        self,
+        program: Program,
+        log: Log,
+        started: RunStarted,
+        facts: Sequence[Fact],
+        *,
+        cancelled: str | None = None,
+        resumed: bool = False,
     ) -> None:
         """Execute a run that this process owns, from its start and what is recorded."""
         args, kwargs = program.arguments.decode(started.arguments)
@@ -139,7 +158,12 @@ class Engine:
         task = Supervision(run, supervise(run, args, kwargs), loop=loop, context=self.services.context.copy())
         self.active[log.run] = active = Active(program, started, task, run)
         task.add_done_callback(lambda _: self._ended(log.run, active))
-        run.observe(started)
+        if resumed:
+            self.services.notice(
+                RunResumed, log.run, started.workflow, recorded=1 + len(facts), started=started.at, trace=started.trace
+            )
+        else:
+            run.observe(started)
         if cancelled is not None:
             self.request(log.run, cancelled)
 
@@ -149,6 +173,10 @@ class Engine:
         if error is None:
             self.resting.discard(run_id)
             return
+        self.services.notice(
+            RunReleased, run_id, active.started.workflow, code=getattr(error, "code", "unexpected-error"),
+            reason=getattr(error, "message", str(error)),
+        )  # fmt: skip
         if isinstance(error, (Mismatch, ChangedArguments, CorruptCheckpoint)):
             self._unfit[run_id] = active.program.graph.fingerprint, error
         if not isinstance(error, (LeaseLost, RunStopped)):
@@ -187,6 +215,9 @@ class Engine:
         if active is not None and not active.run.cancel_asked:
             active.run.cancel_asked = True
             active.run.delivery.arrive(active.run, CancelRequested(at=self.clock.time(), reason=reason))
+
+    def _committed(self, runs: int, facts: int, seconds: float) -> None:
+        self.services.notice(Committed, runs=runs, facts=facts, seconds=seconds)
 
     # The lease.
 

@@ -155,12 +155,13 @@ class Committer:
     While a commit is under way others gather for the next; when idle, a commit begins in the same turn of the loop.
     """
 
-    __slots__ = ("_context", "_journal", "_queue", "_worker", "clock")
+    __slots__ = ("_context", "_journal", "_queue", "_worker", "clock", "on_commit")
 
     def __init__(self, journal: Journal, clock: Clock, context: Context) -> None:
         self.clock = clock
         self._journal = journal
         self._context = context  # of no run: what the committer awaits belongs to nobody's branch
+        self.on_commit: Callable[[int, int, float], object] | None = None  # told of runs, facts, seconds
         self._queue: dict[Log, None] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -181,6 +182,7 @@ class Committer:
             self._worker = None
 
     async def _commit(self, logs: list[Log], batch: list[Append]) -> None:
+        begun = self.clock.monotonic()
         try:
             answers = await self._journal.append(batch)
         except AwaitlyError as error:
@@ -194,6 +196,8 @@ class Committer:
             for log in logs:
                 log.fail(RunStopped(f"run {log.run!r} stopped while it was being stored", hint="it can be resumed"))
             raise
+        if self.on_commit is not None:
+            self.on_commit(len(batch), sum(len(append.facts) for append in batch), self.clock.monotonic() - begun)
         for log, append, answer in zip(logs, batch, answers, strict=True):
             log.settle(append, answer)
 

@@ -18,6 +18,7 @@ class Lease:
         self.ttl = ttl
         self.fences: Callable[[], Mapping[str, int]] = dict
         self.on_lost: Callable[[Sequence[str]], object] = len
+        self.on_lapse: Callable[[], object] | None = None
         self._leases = leases
         self._clock = clock
         self._context = context
@@ -74,6 +75,8 @@ class Lease:
                 await self._leases.register(self.owner, self.ttl)
                 lapsed = True
             if lapsed:
+                if self.on_lapse is not None:
+                    self.on_lapse()
                 # While it had lapsed others could claim. From the renewal on they cannot, so one look is enough.
                 fences = dict(self.fences())
                 if fences:

@@ -73,7 +73,7 @@ async def _continued(
     if not await engine.store.truncate(run_id, fence, cut, fact):
         raise LeaseLost(f"run {run_id!r} has been taken over by another process")
     log = Log(engine.services.committer, run_id, engine.lease.owner.id, fence, cut + 1)
-    engine.execute(program, log, started, [*facts[1:cut], fact])
+    engine.execute(program, log, started, [*facts[1:cut], fact], resumed=True)
 
 
 def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:

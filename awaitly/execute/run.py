@@ -245,7 +245,7 @@ class Run:
         sequence = self.log.append(fact, urgent=not lazy)
         if outcome is not None and outcome.raised is not None:
             self.blames.append((outcome.raised, sequence))
-        self.observe(fact)
+        self.observe(fact, None if outcome is None else outcome.raised)
 
     def recorded_target(self, fact: Delivered) -> tuple[Target, Outcome | None] | None:
         """Return who waits for a recorded fact."""
@@ -357,10 +357,10 @@ class Run:
         """Whether there are observers: what only they see need not be made otherwise."""
         return self.services.observe is not None
 
-    def observe(self, fact: Fact) -> None:
+    def observe(self, fact: Fact, error: BaseException | None = None) -> None:
         """Tell the observers, if there are any."""
         if self.services.observe is not None:
-            self.services.observe(self.id, self.program.graph.workflow, fact)
+            self.services.observe(self.id, self.program.graph.workflow, fact, error)
 
     def stop(self, error: AwaitlyError) -> None:
         """Stop without ending: from now on every call raises ``RunSuspended`` and nothing is written."""

@@ -32,8 +32,15 @@ class ChildRun(Protocol):
 
 
 StartChild = Callable[..., Coroutine[Any, Any, ChildRun]]
-Observe = Callable[[str, str, Fact], None]
-"""``(run id, workflow, fact)``: must neither block nor raise."""
+
+
+class Observe(Protocol):
+    """Tells observers of a fact; it neither blocks nor raises."""
+
+    def __call__(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None, /) -> None:
+        """Tell of a fact; ``error`` is the exception behind it, if one was raised here."""
+
+
 Decide = Callable[[Flag, FlagContext], Awaitable[Decision]]
 """Returns the value of a flag for a run: it does not raise."""
 
@@ -55,7 +62,13 @@ class Services:
     start_child: StartChild = field(init=False)  # of the engine, which needs these services
     decide: Decide
     observe: Observe | None = None
+    trace: Callable[[str, str], str] | None = None  # (run id, workflow) -> the traceparent of the run's first span
     _tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+
+    def notice(self, kind: Callable[..., Fact], run: str = "", workflow: str = "", **fields: Any) -> None:
+        """Tell the observers, if there are any, of what is only observed."""
+        if self.observe is not None:
+            self.observe(run, workflow, kind(at=self.clock.time(), **fields))
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Hold a task until it is done: the loop alone would not."""

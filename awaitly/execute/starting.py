@@ -120,6 +120,7 @@ def _started(engine: Engine, run_id: str, program: Program, args: Any, kwargs: A
         flags=dict(asked.flags),
         metadata=dict(asked.metadata),
         parent=asked.parent,
+        trace="" if engine.services.trace is None else engine.services.trace(run_id, program.graph.workflow),
     )
 
 

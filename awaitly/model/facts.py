@@ -50,6 +50,41 @@ class RunStarted(Fact):
     metadata: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
     forked_from: str | None = None
+    trace: str = ""  # of the run's first span, a W3C traceparent
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RunResumed(Fact):
+    """This process took an unfinished run over, of which ``recorded`` facts are stored. Only observed.
+
+    ``started`` is when it began, ``trace`` the trace that it began in.
+    """
+
+    recorded: int
+    started: float
+    trace: str = ""
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RunReleased(Fact):
+    """The run stopped in this process without having ended; it can be resumed. Only observed."""
+
+    code: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class Committed(Fact):
+    """Facts of some runs were stored in one commit, which took ``seconds``. Only observed."""
+
+    runs: int
+    facts: int
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class LeaseLapsed(Fact):
+    """This process could not renew its lease in time, and begins nothing until it has. Only observed."""
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

@@ -1,0 +1,23 @@
+"""What observers are told."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from awaitly.model.facts import Fact
+
+
+class Notice(NamedTuple):
+    """Something that happened, as observers see it.
+
+    ``error`` is the exception behind a failure, if it was raised in this process: the journal keeps no tracebacks. What
+    happened to no run in particular, such as a circuit that opened, has no ``run`` and no ``workflow``.
+    """
+
+    run: str
+    workflow: str
+    fact: Fact
+    error: BaseException | None = None
+
+
+Watcher: TypeAlias = Callable[[Notice], object]
+"""Told at once, on the event loop, in the context in which it happened: it must take microseconds."""
