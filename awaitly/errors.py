@@ -35,6 +35,8 @@ Exception
     ├── RunNotFound          run-not-found
     ├── RunRefused           run-refused
     ├── RunStopped           run-stopped
+    │   └── ShuttingDown     shutting-down
+    ├── Overloaded           overloaded
     ├── StuckRun             run-stuck
     ├── Mismatch             graph-mismatch
     ├── LeaseLost            lease-lost
@@ -387,6 +389,20 @@ class RunRefused(AwaitlyError, code="run-refused"):
 
 class RunStopped(AwaitlyError, code="run-stopped"):
     """A run stopped in this process without ending; it can be resumed."""
+
+
+class ShuttingDown(RunStopped, code="shutting-down"):
+    """The runtime is shutting down: it starts and continues no runs any more."""
+
+    retryable = True
+    hint = "Start the run in another process, or again when this one is back"
+
+
+class Overloaded(AwaitlyError, code="overloaded"):
+    """As many runs are executed here as may be; nothing was stored of another one."""
+
+    retryable = True
+    hint = "Try again later or in another process, raise max_active_runs, or let runs wait with overload=queue"
 
 
 class StuckRun(AwaitlyError, code="run-stuck"):

@@ -18,6 +18,7 @@ from awaitly.errors import (
     StoreError,
     StuckRun,
 )
+from awaitly.execute.admission import Admission, Queued
 from awaitly.execute.claims import Claims
 from awaitly.execute.errands import Errands
 from awaitly.execute.journal import Log
@@ -76,6 +77,7 @@ class Engine:
         self.resting = Resting(self.clock)
         self.starting: dict[str, asyncio.Future[None]] = {}  # runs whose start is being stored
         self.active: dict[str, Active] = {}
+        self.admission = Admission(services.most_runs, waits=services.runs_wait)
         self.closed = False
         self._sites: dict[int, tuple[Program, SiteIndex]] = {}
         self._unfit: dict[str, tuple[str, AwaitlyError]] = {}  # by run: a graph that it does not fit, and why
@@ -90,6 +92,9 @@ class Engine:
         self.closed = True
         self.errands.close()
         stopping = RunStopped("the runtime is shutting down", hint="the run continues where it is resumed")
+        for run_id in list(self.admission.queue):
+            queued = self.admission.take(run_id)
+            await self.claims.give_back(run_id, queued.log.fence, stopping)
         tasks = [active.task for active in self.active.values()]
         for active in list(self.active.values()):
             active.run.park(stopping)
@@ -151,7 +156,39 @@ class Engine:
         cancelled: str | None = None,
         resumed: bool = False,
     ) -> None:
-        """Execute a run that this process owns, from its start and what is recorded."""
+        """Execute a run that this process owns, from its start and what is recorded, as soon as there is room."""
+        if started.parent is not None:
+            self._execute(program, log, started, facts, cancelled=cancelled, resumed=resumed)
+        elif not self.admission.full:
+            self.admission.admit(log.run)
+            self._execute(program, log, started, facts, cancelled=cancelled, resumed=resumed)
+        else:
+
+            def begin(asked: str | None) -> None:
+                self.admission.admit(log.run)
+                try:
+                    self._execute(program, log, started, facts, cancelled=asked, resumed=resumed)
+                except Exception as error:  # noqa: BLE001 - nobody waits for it here: it is given back, and tried again
+                    self._not_begun(log, error)
+
+            self.admission.queue[log.run] = Queued(log, self.clock.monotonic(), begin, cancelled)
+
+    def _not_begun(self, log: Log, error: Exception) -> None:
+        _log.error("run %s could not be begun: %s", log.run, error)
+        self.admission.leave(log.run)
+        self.resting.add(log.run)
+        self.errands.begin(self.claims.give_back(log.run, log.fence, error))
+
+    def _execute(
+        self,
+        program: Program,
+        log: Log,
+        started: RunStarted,
+        facts: Sequence[Fact],
+        *,
+        cancelled: str | None = None,
+        resumed: bool = False,
+    ) -> None:
         args, kwargs = program.arguments.decode(started.arguments)
         run = Run(self.services, program, self.sites(program), log, started, facts)
         loop = asyncio.get_running_loop()
@@ -169,6 +206,7 @@ class Engine:
 
     def _ended(self, run_id: str, active: Active) -> None:
         del self.active[run_id]
+        self.admission.leave(run_id)
         error = RunStopped("cancelled") if active.task.cancelled() else active.task.exception()
         if error is None:
             self.resting.discard(run_id)
@@ -211,6 +249,9 @@ class Engine:
 
     def request(self, run_id: str, reason: str) -> None:
         """Tell a run, if it is executed here, that its cancellation was asked for."""
+        queued = self.admission.queue.get(run_id)
+        if queued is not None:
+            queued.cancelled = reason
         active = self.active.get(run_id)
         if active is not None and not active.run.cancel_asked:
             active.run.cancel_asked = True
@@ -222,10 +263,13 @@ class Engine:
     # The lease.
 
     def _fences(self) -> dict[str, int]:
-        return {run_id: active.run.log.fence for run_id, active in self.active.items()}
+        owned = {run_id: queued.log.fence for run_id, queued in self.admission.queue.items()}
+        return owned | {run_id: active.run.log.fence for run_id, active in self.active.items()}
 
     def _lost(self, runs: Sequence[str]) -> None:
         for run_id in runs:
+            if run_id in self.admission.queue:
+                self.admission.take(run_id)
             active = self.active.get(run_id)
             if active is not None:
                 active.run.log.fail(LeaseLost(f"run {run_id!r} has been taken over by another process"))

@@ -47,9 +47,14 @@ class Recovery:
         if not self._takes_over:
             return
         engine = self._engine
+        if engine.admission.room == 0:
+            return  # somebody else may have room for them
         page = await engine.store.claimable(list(self._programs), limit=PAGE, after=self._seen)
         self._seen = page[-1].id if len(page) == PAGE else None
         for record in page:
+            if engine.admission.room == 0:
+                self._seen = None  # the rest is still to be had
+                return
             if record.id not in engine.active and record.id not in engine.resting and not engine.closed:
                 await self._take_over(record)
 

@@ -16,7 +16,7 @@ from awaitly.errors import (
     RunIdConflict,
     RunNotFound,
     RunRefused,
-    RunStopped,
+    ShuttingDown,
 )
 from awaitly.execute.engine import Engine
 from awaitly.execute.handles import Handle
@@ -51,11 +51,15 @@ async def start(engine: Engine, program: Program, args: Any, kwargs: Any, asked:
         RunConflict: ``run-conflict``, if the id was started with other arguments.
         RunIdConflict: ``run-id-conflict``, if it belongs to another workflow or another parent.
         RunRefused: If it is running and attaching was refused.
+        ShuttingDown: If the runtime is shutting down.
+        Overloaded: If as many runs are executed here as may be, and others do not wait. Nothing was stored.
     """
     if engine.closed:
-        raise RunStopped("the runtime is shutting down", hint="start the run elsewhere, or later")
+        raise ShuttingDown("the runtime is shutting down")
     watch(asyncio.get_running_loop(), engine.services.host)
     run_id = _chosen_id(program, args, kwargs, asked)
+    if asked.parent is None and engine.admission.refuses and await engine.store.find(run_id) is None:
+        engine.admission.check()
     started = _started(engine, run_id, program, args, kwargs, asked)
     while run_id in engine.starting:
         await asyncio.wait([engine.starting[run_id]])

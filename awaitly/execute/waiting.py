@@ -30,6 +30,9 @@ async def outcome(engine: Engine, program: Program, run_id: str) -> Outcome:
                 return await _waited(active.task)
             except LeaseLost:
                 continue
+        if run_id in engine.admission.queue:
+            await asyncio.shield(engine.admission.queue[run_id].gone)
+            continue
         record = await engine.store.find(run_id)
         if record is None:
             raise RunNotFound(

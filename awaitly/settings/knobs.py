@@ -6,7 +6,7 @@ is no setting is an error wherever it stands, but a ``.env`` and a secrets direc
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -18,7 +18,7 @@ from awaitly.settings.masks import masked
 from awaitly.settings.paths import Path, Paths
 from awaitly.settings.sources import Found, Origin, Unreadable, nested, sources, spelling, strongest, twice
 from awaitly.settings.tables import BreakerSettings, LeaseSettings, LimiterSettings, StepSettings, WorkflowSettings
-from awaitly.settings.values import Span
+from awaitly.settings.values import Count, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     )
     lease: LeaseSettings = LeaseSettings()
     shutdown_timeout: Span = Field(default=30.0, description="How long a shutdown waits for what is under way.")
+    max_active_runs: Count | None = Field(
+        default=None, description="How many runs this process executes at once, children not counted."
+    )
+    overload: Literal["queue", "reject"] = Field(
+        default="queue", description="Whether more runs than that wait, or are refused."
+    )
     steps: dict[str, StepSettings] = Field(default={}, description="Steps by name.")
     breakers: dict[str, BreakerSettings] = Field(default={}, description="Circuit breakers by name.")
     limiters: dict[str, LimiterSettings] = Field(default={}, description="Limiters by name.")
