@@ -2,6 +2,7 @@
 
     python examples/checkout.py --out receipts
     awaitly run examples/checkout.py:checkout_all
+    AWAITLY_FLAGS__HTML_RECEIPTS=0.5 python examples/checkout.py --out receipts
 
 Kill it at any time and start it again: no card is charged twice, no order is lost. The payment service is a real HTTP
 server on loopback that fails on purpose. It starts with the first charge, unless PAYMENTS_URL names another one, and
@@ -9,7 +10,9 @@ keeps its own books in payments.jsonl, as the warehouse keeps its stock in wareh
 """
 
 import argparse
+import asyncio
 import hashlib
+import html
 import json
 import os
 import sqlite3
@@ -30,7 +33,24 @@ from urllib.request import Request, urlopen
 
 from pydantic import BaseModel
 
-from awaitly import Err, Failure, Ok, Result, UnexpectedError, current, each, gather, sleep, step, workflow
+from awaitly import (
+    Breaker,
+    Err,
+    Failure,
+    Ok,
+    Policies,
+    RateLimit,
+    Result,
+    Retry,
+    Runtime,
+    UnexpectedError,
+    current,
+    each,
+    gather,
+    sleep,
+    step,
+    workflow,
+)
 
 ORDERS = Path(__file__).parent / "orders.jsonl"
 
@@ -93,6 +113,19 @@ class CardDeclined(Failure):
     decline_code: str
 
 
+# What lies around every call to the payment service. All calls, whichever step makes them, share the breaker and the
+# limiter. A call that the breaker stops waits for the service to recover, and none of its attempts is used up by that.
+PAYMENTS = Policies(
+    retry=Retry(3, initial="20ms", max="1s"),
+    limiter=RateLimit("payments", limit=50, per="1s", burst=10),
+    breaker=Breaker("payments", failure_ratio=0.8, window="5s", reset_timeout="200ms", when_open="wait"),
+    timeout="20s",
+)
+
+# Flags that nobody has set in the settings are what this says.
+FLAGS = {"html-receipts": False}
+
+
 @step(effect="read")
 def read_orders(file: Path) -> list[Order]:
     return [Order.model_validate_json(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
@@ -128,30 +161,31 @@ def release(order: Order) -> None:
         database.execute("DELETE FROM reserved WHERE order_id = ?", (order.id,))
 
 
-@step(key="charge:{order.id}", timeout="20s", errors=CardDeclined)
+@step(key="charge:{order.id}", errors=CardDeclined, policies=PAYMENTS)
 def charge(order: Order) -> Payment:
     """Charge the card. A plain function may block: it runs in a worker thread.
 
     An HTTP 500 leaves open whether the card was charged. So it is asked again with the same idempotency key, which is
-    also the same when a crash has interrupted this step and it is executed once more.
+    also the same when a crash has interrupted this step and it is executed once more. A card that was declined is an
+    answer: it is not retried, and the breaker does not count it.
     """
     body = {"order": order.id, "card": order.card, "amount": str(order.amount)}
-    for attempt in range(1, 4):
-        status, answer = call_payments("/charges", body, key=current().idempotency_key)
-        if status == 201:
-            return Payment.model_validate(answer)
-        if status == 402:
-            raise CardDeclined(decline_code=answer["decline_code"])
-        time.sleep(0.01 * attempt)
-    raise ConnectionError(f"the payment service answered {status} three times")
+    status, answer = call_payments("/charges", body, key=current().idempotency_key)
+    if status == 402:
+        raise CardDeclined(decline_code=answer["decline_code"])
+    return Payment.model_validate(accepted(status, answer))
 
 
-@step(effect="read")
+@step(effect="read", policies=PAYMENTS)
 def look_up(payment_id: str) -> Payment:
-    status, answer = call_payments(f"/charges/{payment_id}")
-    if status != 200:
+    return Payment.model_validate(accepted(*call_payments(f"/charges/{payment_id}")))
+
+
+def accepted(status: int, answer: Any) -> Any:
+    """Return an answer, unless it says that the service is in trouble: that is worth another attempt."""
+    if status >= 400:
         raise ConnectionError(f"the payment service answered {status}")
-    return Payment.model_validate(answer)
+    return answer
 
 
 @step(key="receipt:{order.id}")
@@ -160,6 +194,16 @@ def write_receipt(order: Order, user: User, payment: Payment, out: Path) -> Rece
     file = out / f"{order.id}.txt"
     text = f"Thank you, {user.name}!\n{order.quantity} x {order.sku}: {payment.amount} EUR\nPayment {payment.id}\n"
     replace_file(file, text)
+    return Receipt(order=order.id, payment=payment.id, amount=payment.amount, file=file)
+
+
+@write_receipt.variant(flag="html-receipts")
+def write_html_receipt(order: Order, user: User, payment: Payment, out: Path) -> Receipt:
+    """Take the place of `write_receipt` in the runs that the flag is on for: it is decided once for each order."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{order.id}.html"
+    text = f"<h1>Thank you, {html.escape(user.name)}!</h1>\n<p>{order.quantity} x {html.escape(order.sku)}\n"
+    replace_file(file, f"{text}<p>{payment.amount} EUR\n<p>Payment {payment.id}\n")
     return Receipt(order=order.id, payment=payment.id, amount=payment.amount, file=file)
 
 
@@ -348,6 +392,11 @@ class PaymentHandler(BaseHTTPRequestHandler):
         """Say nothing: standard error belongs to the example."""
 
 
+async def checked_out(orders: Path, out: Path, run_id: str | None) -> Result[Summary, Exception]:
+    async with Runtime(flags=FLAGS, workflows=[checkout_all, checkout]) as runtime:
+        return await runtime.run(checkout_all.options(id=run_id), orders, out)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Check out the orders of a JSON-lines file.")
     parser.add_argument("--orders", type=Path, default=ORDERS, help="file of orders, one JSON object a line")
@@ -355,7 +404,7 @@ def main() -> int:
     parser.add_argument("--id", help="id of the run; default: made from --orders")
     arguments = parser.parse_args()
 
-    match checkout_all.options(id=arguments.id).run_sync(arguments.orders, arguments.out):
+    match asyncio.run(checked_out(arguments.orders, arguments.out, arguments.id)):
         case Ok(summary):
             for line in summary.lines:
                 print(f"{line.order:<8}{line.paid or '-':>10}  {line.note}")

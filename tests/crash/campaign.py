@@ -3,6 +3,9 @@
 A *trial* is one run of an example in a folder of its own, through several *lives* of its process, of which all but
 the last end by SIGKILL. After every life the journals must only have grown, and no effect whose outcome was stored
 before the life may have been executed in it. In the end the trial must be what an undisturbed one is.
+
+An attempt that follows a failed one is no repetition: what is counted are executions of one attempt of one piece of
+work. After a crash attempts are counted anew, as delays this short are not stored.
 """
 
 import argparse
@@ -35,6 +38,7 @@ from tests.examples.environments import damaged_environment
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ("audit", "checkout")
 EFFECTS = {"write_report", "reserve", "release", "charge", "write_receipt", "write_summary"}
+ATTEMPTS = 3  # that a charge may need
 PAUSE = 0.02  # seconds that every step takes longer, so that there is something to hit
 LONGEST_LIFE = 60.0
 MOST_KILLS = 6  # of one trial
@@ -92,7 +96,7 @@ class Trial:
     kills: int = 0
     lives: int = 0
     stored: Stored = field(default_factory=lambda: Stored({}, {}))
-    executed: Counter[str] = field(default_factory=Counter)
+    executed: Counter[tuple[str, int]] = field(default_factory=Counter)  # by idempotency key and number of the attempt
 
     @property
     def label(self) -> str:
@@ -118,10 +122,9 @@ class Trial:
             _hold(list(now[: len(facts)]) == list(facts), f"{self.label}: stored facts of run {run} have changed")
 
         seen = self.executed
-        self.executed = Counter(line["key"] for line in ledger_in(self.folder))
-        now_executed = self.executed - seen
-        for key, times in now_executed.items():
-            _hold(times == 1, f"{self.label}: {key} was executed {times} times in one life")
+        self.executed = Counter((line["key"], line["attempt"]) for line in ledger_in(self.folder))
+        for (key, attempt), times in (self.executed - seen).items():
+            _hold(times == 1, f"{self.label}: {key} was executed {times} times in one life, attempt {attempt}")
             _hold(key not in before.effects, f"{self.label}: {key} was executed again, though its outcome was stored")
 
     def check_end(self) -> None:
@@ -129,8 +132,10 @@ class Trial:
         for run, record in self.stored.records.items():
             _hold(record.status.ended, f"{self.label}: run {run} is left {record.status}")
         for key in self.stored.effects:
-            _hold(self.executed[key] >= 1, f"{self.label}: {key} is stored, and was never executed")
-            _hold(self.executed[key] <= 1 + self.kills, f"{self.label}: {key} was executed {self.executed[key]} times")
+            _hold(self.executed[key, 1] >= 1, f"{self.label}: {key} is stored, and was never executed")
+        for (key, attempt), times in self.executed.items():
+            _hold(attempt <= ATTEMPTS, f"{self.label}: there was an attempt {attempt} of {key}")
+            _hold(times <= 1 + self.kills, f"{self.label}: {key} was executed {times} times, attempt {attempt}")
 
     def outcome(self, answer: str) -> dict[str, Any]:
         """Return everything that may not depend on when the process was killed."""
@@ -170,8 +175,8 @@ async def _read(url: str) -> Stored:
         await store.close()
 
 
-def ledger_in(folder: Path) -> list[dict[str, str]]:
-    """Return the effects that were executed, in order."""
+def ledger_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the attempts of effects that were executed, in order."""
     ledger = folder / "ledger"
     return [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
 

@@ -39,9 +39,10 @@ def ended(tmp_path: Path) -> Iterator[Trial]:
         yield lived
 
 
-def execute(lived: Trial, key: str) -> None:
+def execute(lived: Trial, key: str, attempt: int = 1) -> None:
     with (lived.folder / "ledger").open("a") as ledger:
-        ledger.write(json.dumps({"step": "write_report", "key": key, "arguments": ""}) + "\n")
+        line = {"step": "write_report", "key": key, "attempt": attempt, "arguments": ""}
+        ledger.write(json.dumps(line) + "\n")
 
 
 def test_a_life_that_keeps_everything_passes(ended: Trial) -> None:
@@ -64,6 +65,24 @@ def test_an_effect_executed_twice_in_one_life_is_noticed(ended: Trial) -> None:
 
     with pytest.raises(Broken, match="executed 2 times in one life"):
         ended.check_life()
+
+
+def test_a_second_attempt_in_one_life_is_no_repetition(ended: Trial) -> None:
+    execute(ended, "trial/other#0")
+    execute(ended, "trial/other#0", attempt=2)
+
+    ended.check_life()
+    ended.check_end()
+
+    assert ended.repeats == 0
+
+
+def test_more_attempts_than_were_declared_are_noticed(ended: Trial) -> None:
+    execute(ended, "trial/other#0", attempt=4)
+    ended.check_life()
+
+    with pytest.raises(Broken, match="there was an attempt 4"):
+        ended.check_end()
 
 
 def test_an_outcome_that_nothing_was_executed_for_is_noticed(ended: Trial) -> None:

@@ -14,6 +14,8 @@ import pytest
 from awaitly import Err, Ok, Runtime, UnexpectedError
 from examples import checkout as example
 from examples.checkout import (
+    FLAGS,
+    PAYMENTS,
     CardDeclined,
     Order,
     OutOfStock,
@@ -34,7 +36,7 @@ REFUSED = {
     "o-1007": "there is no user u9",
     "o-1010": "2 of piano left",
     "o-1011": "card declined: insufficient_funds",
-    "o-1013": "needs a look: the payment service answered 500 three times",
+    "o-1013": "needs a look: the payment service answered 500",
     "o-1016": "there is no user u8",
     "o-1019": "card declined: expired_card",
 }
@@ -63,13 +65,13 @@ def reserved(folder: Path) -> dict[str, int]:
 
 
 async def once(order: Order) -> Any:
-    async with Runtime(store="memory://") as runtime:
+    async with Runtime(store="memory://", flags=FLAGS) as runtime:
         return await runtime.run(checkout, order, Path("receipts"))
 
 
-async def all_orders(times: int = 1) -> Summary:
+async def all_orders(times: int = 1, **flags: float) -> Summary:
     for _ in range(times):
-        async with Runtime(store="runs.db") as runtime:
+        async with Runtime(store="runs.db", flags=FLAGS | flags) as runtime:
             result = await runtime.run(checkout_all)
     assert isinstance(result, Ok)
     return result.value
@@ -137,6 +139,43 @@ def test_a_lost_answer_does_not_charge_twice(run: Run, workplace: Path, payments
     assert [row["order"] for row in payments.charges.values()] == ["o-1"]
 
 
+def test_a_service_that_is_down_is_asked_three_times_and_the_error_says_so(
+    run: Run, workplace: Path, payments: PaymentServer
+) -> None:
+    result = run(once(one_order(card="card-broken")))
+
+    assert set(payments.requests.values()) == {3}
+    assert str(result.error.message) == "the payment service answered 500"
+    assert any(note.startswith("gave up after 3 attempts") for note in result.error.notes)
+
+
+def test_a_declined_card_is_not_tried_again(run: Run, workplace: Path, payments: PaymentServer) -> None:
+    payments.trouble = 0.0
+
+    run(once(one_order(card="card-old")))
+
+    assert set(payments.requests.values()) == {1}
+
+
+def test_the_breaker_holds_calls_back_from_a_service_that_fails_and_none_of_their_attempts_is_lost(
+    run: Run, workplace: Path, payments: PaymentServer
+) -> None:
+    """Four orders that are bound to fail open the circuit; one that waits for it is charged all the same."""
+
+    async def story() -> tuple[list[str], Any]:
+        states = []
+        async with Runtime(store="memory://", flags=FLAGS) as runtime:
+            PAYMENTS.breaker.subscribe(lambda old, new: states.append(new))
+            for number in range(4):
+                await runtime.run(checkout, one_order(id=f"o-{number}", sku="umbrella", card="card-broken"))
+            return states, await runtime.run(checkout, one_order(id="o-9"))
+
+    states, result = run(story())
+
+    assert states[:3] == ["open", "half-open", "open"]
+    assert isinstance(result, Ok)
+
+
 def test_a_pending_payment_is_looked_up_until_it_is_settled(run: Run, workplace: Path, payments: PaymentServer) -> None:
     result = run(once(one_order(card="card-pending")))
 
@@ -157,6 +196,14 @@ def test_all_orders_come_out_as_the_file_says(run: Run, workplace: Path, payment
     assert set(reserved(workplace)) == {*paid, "o-1013"}
 
 
+def test_a_flag_chooses_which_orders_get_a_receipt_in_html(run: Run, workplace: Path, payments: PaymentServer) -> None:
+    summary = run(all_orders(**{"html-receipts": 0.5}))
+
+    receipts = {file.stem: file.suffix for file in (workplace / "receipts").glob("o-*")}
+    assert set(receipts) == {line.order for line in summary.lines if line.paid is not None}
+    assert set(receipts.values()) == {".txt", ".html"}
+
+
 def test_running_all_again_charges_and_writes_nothing(run: Run, workplace: Path, payments: PaymentServer) -> None:
     first = run(all_orders())
     asked = Counter(payments.requests)
@@ -175,7 +222,7 @@ def test_an_order_is_checked_out_once_however_it_is_started(run: Run, workplace:
     async def other_batch() -> Summary:
         await all_orders()
         (workplace / "more.jsonl").write_text(example.ORDERS.read_text())
-        async with Runtime(store="runs.db") as runtime:
+        async with Runtime(store="runs.db", flags=FLAGS) as runtime:
             result = await runtime.run(checkout_all, Path("more.jsonl"))
         assert isinstance(result, Ok)
         return result.value
