@@ -1,45 +1,27 @@
-"""The running system: store, lease, recovery and observers, wired together. The one module that knows every stage."""
+"""The running system: store, lease, recovery and observers, wired together. The one module that knows every stage.
+
+It is imported with the face, so it imports only what declarations need too. What executes and compiles comes when a
+runtime is made or opened.
+"""
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, Token, copy_context
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakKeyDictionary
 
 from awaitly.declare.host import HOST, Wanted, install
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
-from awaitly.errors import NotSupported, RunNotFound, RunStopped, UnexpectedError
-from awaitly.execute.engine import Engine
-from awaitly.execute.handles import Handle
-from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, plan_fork
-from awaitly.execute.hosts import PlainHost
-from awaitly.execute.journal import Committer
-from awaitly.execute.leases import Lease
-from awaitly.execute.local import Asked, run_locally
+from awaitly.errors import NotSupported, RunStopped, UnexpectedError
+from awaitly.execute.keeping import PerLoop
 from awaitly.execute.loops import at_home, on
-from awaitly.execute.outcomes import Outcome
-from awaitly.execute.parting import mismatch
-from awaitly.execute.pipelines import piped
-from awaitly.execute.recovery import Recovery
-from awaitly.execute.retrying import retry
-from awaitly.execute.services import Services
-from awaitly.execute.starting import Beginning, start, start_child
-from awaitly.execute.waiting import outcome
 from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue
 from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
-from awaitly.model.identity import site_of
-from awaitly.model.ids import checked_run_id, new_run_id
-from awaitly.model.program import Program, StepBinding
 from awaitly.model.state import RunRecord, Status
-from awaitly.observe.bus import Bus, Sink
-from awaitly.persist.owners import this_owner
-from awaitly.persist.ports import Store
 from awaitly.policies.clock import SystemClock
 from awaitly.policies.sharing import SHARED, Shared, adopt
 from awaitly.policies.sharing import install as install_states
@@ -47,7 +29,13 @@ from awaitly.result import Err, Ok
 
 if TYPE_CHECKING:
     from awaitly.compile.library import Library
+    from awaitly.execute.control import Control
+    from awaitly.execute.history import Arguments, ForkPlan, Verdict
+    from awaitly.execute.hosts import PlainHost
     from awaitly.model.graph import Graph
+    from awaitly.model.program import Program, StepBinding
+    from awaitly.observe.bus import Bus, Sink
+    from awaitly.persist.ports import Store
     from awaitly.settings import Settings
 
 T = TypeVar("T")
@@ -76,20 +64,19 @@ class Runtime:
         *,
         store: "Store | str | os.PathLike[str] | None" = None,
         flags: object = None,
-        sinks: Sequence[Sink] = (),
+        sinks: "Sequence[Sink]" = (),
         clock: Clock | None = None,
         workflows: Sequence[Workflow[..., Any, Any]] = (),
         recover: bool = True,
     ) -> None:
         self.settings = settings if settings is not None else _settings()
         self.clock: Clock = clock or SystemClock()
-        self.host = PlainHost(self.clock, self._begin)
+        self.host = _host(self.clock, self._begin)
         self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
-        self._engine: Engine | None = None
-        self._recovery: Recovery | None = None
+        self._control: Control | None = None  # while it is open
         self._bus: Bus | None = None
         self._tokens: tuple[Token[Any], Token[Any]] | None = None
         providers = _providers(self.settings, flags)
@@ -127,18 +114,14 @@ class Runtime:
         store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
         self.loop = asyncio.get_running_loop()
         await store.open()
-        self._bus = Bus(self._sinks) if self._sinks else None
-        engine = Engine(self._services(store))
-        engine.services.start_child = partial(start_child, engine)
-        self._recovery = recovery = Recovery(engine, takes_over=self._recover)
-        for program in self.library.by_name.values():
-            recovery.know(program)
+        self._bus = _bus(self._sinks) if self._sinks else None
+        control = self._controlling(store)
         try:
-            await engine.open()
-            self._engine = engine  # before recovery: runs that go on may start others
-            await recovery.open()
+            await control.open()
+            self._control = control  # before recovery: runs that go on may start others
+            await control.recover()
         except BaseException:
-            self._engine = None
+            self._control = None
             await store.close()
             raise
 
@@ -149,22 +132,27 @@ class Runtime:
         Args:
             timeout: A duration; default: the setting ``shutdown_timeout``.
         """
-        engine, self._engine = self._engine, None
-        if engine is None or self._recovery is None:
+        control, self._control = self._control, None
+        if control is None:
             return
-        self._recovery.close()
         self.library.close()
         allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
-            await engine.close(allowed)
+            await control.close(allowed)
             if self._bus is not None:
                 await self._bus.close(allowed)
         finally:
-            await engine.store.close()
+            await control.engine.store.close()
 
-    def _services(self, store: Store) -> Services:
+    def _controlling(self, store: "Store") -> "Control":
+        from awaitly.execute.control import Control
+        from awaitly.execute.journal import Committer
+        from awaitly.execute.leases import Lease
+        from awaitly.execute.services import Services
+        from awaitly.persist.owners import this_owner
+
         context = _neutral_context(self.states)
-        return Services(
+        services = Services(
             clock=self.clock,
             store=store,
             committer=Committer(store, self.clock, context),
@@ -178,6 +166,7 @@ class Runtime:
             decide=self._decide,
             observe=self._bus.publish if self._bus is not None else None,
         )
+        return Control(services, self.library, takes_over=self._recover)
 
     # Running.
 
@@ -202,8 +191,7 @@ class Runtime:
         Raises:
             RunNotFound: If there is none with this id.
         """
-        record = await self.record(run_id)
-        return Handle(self._opened(), self.library.named(record.workflow), run_id)
+        return await self._opened().handle(run_id)
 
     @at_home
     async def runs(
@@ -215,7 +203,7 @@ class Runtime:
         before: str | None = None,
     ) -> Sequence[RunRecord]:
         """Return the records of runs, newest first; ``before`` is the id of the last one of the page before."""
-        return await self._opened().store.list(workflow=workflow, status=status, limit=limit, before=before)
+        return await self._opened().runs(workflow=workflow, status=status, limit=limit, before=before)
 
     @at_home
     async def interrupted(self, records: Sequence[RunRecord]) -> frozenset[str]:
@@ -223,10 +211,7 @@ class Runtime:
 
         Of a process on another machine it is known only after its lease.
         """
-        running = {record.id: record.owner for record in records if record.status is Status.RUNNING}
-        owners = {owner for owner in running.values() if owner is not None}
-        living = await self._opened().store.living(owners) if owners else frozenset()
-        return frozenset(run for run, owner in running.items() if owner not in living)
+        return await self._opened().interrupted(records)
 
     @at_home
     async def record(self, run_id: str) -> RunRecord:
@@ -235,11 +220,7 @@ class Runtime:
         Raises:
             RunNotFound: If there is no run with this id.
         """
-        store = self._opened().store
-        record = await store.find(run_id)
-        if record is None:
-            raise RunNotFound(f"there is no run {run_id!r} in {store.name}", hint="list them with: awaitly runs list")
-        return record
+        return await self._opened().record(run_id)
 
     @at_home
     async def facts(self, run_id: str, *, after: int = -1) -> Sequence[Fact]:
@@ -248,8 +229,7 @@ class Runtime:
         Raises:
             RunNotFound: If there is no run with this id.
         """
-        await self.record(run_id)
-        return await self._opened().store.read(run_id, after=after)
+        return await self._opened().facts(run_id, after=after)
 
     @at_home
     async def resume(self, run_id: str) -> RunHandle[Any, Any]:
@@ -259,11 +239,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             Mismatch: If what it recorded does not fit the code; it stays as it is.
         """
-        record = await self.record(run_id)
-        program = self.library.named(record.workflow)
-        if not record.status.ended:
-            await self._opened().take_over(program, run_id, force=True)
-        return Handle(self._opened(), program, run_id)
+        return await self._opened().resume(run_id)
 
     @at_home
     async def cancel(self, run_id: str, reason: str = "") -> bool:
@@ -278,10 +254,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             RunRefused: If it has not failed, or if effects that are stored would be repeated: fork it then.
         """
-        record = await self.record(run_id)
-        program = self.library.named(record.workflow)
-        await retry(self._opened(), program, run_id)
-        return Handle(self._opened(), program, run_id)
+        return await self._opened().retry(run_id)
 
     @at_home
     async def fork(
@@ -308,12 +281,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             RunRefused: If nothing of that name is recorded.
         """
-        record = await self.record(run_id)
-        program = self.library.named(record.workflow)
-        plan = await self.plan_fork(run_id, at=at, arguments=arguments, flags=flags)
-        new_id = checked_run_id(id) if id is not None else new_run_id(record.workflow)
-        await begin_fork(self._opened(), program, new_id, plan)
-        return Handle(self._opened(), program, new_id)
+        return await self._opened().fork(run_id, at=at, id=id, arguments=arguments, flags=flags)
 
     @at_home
     async def plan_fork(
@@ -323,17 +291,14 @@ class Runtime:
         at: str | None = None,
         arguments: "Arguments | None" = None,
         flags: Mapping[str, FlagValue] | None = None,
-    ) -> ForkPlan:
+    ) -> "ForkPlan":
         """Return what :meth:`fork` would keep, without doing it."""
-        record = await self.record(run_id)
-        program = self.library.named(record.workflow)
-        self.library.check_flags(program, flags or {})
-        return await plan_fork(self._opened(), program, run_id, at=at, arguments=arguments, flags=flags)
+        return await self._opened().plan_fork(run_id, at=at, arguments=arguments, flags=flags)
 
     @at_home
-    async def check(self) -> Sequence[Verdict]:
+    async def check(self) -> "Sequence[Verdict]":
         """Say for every unfinished run of the known workflows whether this code can continue it, without effects."""
-        return [verdict async for verdict in check_all(self._opened(), self.library.by_name)]
+        return await self._opened().check()
 
     async def signal(self, run_id: str, name: str, payload: object = None) -> None:
         """Raise ``not-supported``: signals are not built yet."""
@@ -352,65 +317,36 @@ class Runtime:
     async def _begin(
         self, workflow: Workflow[..., Any, Any], options: RunOptions, args: Any, kwargs: Any, *, wanted: Wanted
     ) -> Any:
-        engine = self._opened()
+        control = self._opened()
         program = self.library.program(workflow)
         if options.flags:
             self.library.check_flags(program, options.flags)
-        if not program.graph.durable:
-            return await self._run_locally(program, options, args, kwargs, wanted)
-        if asyncio.get_running_loop() is self.loop:
-            return await self._begun(engine, program, options, args, kwargs, wanted)
-        return await on(self.loop, self._begun, engine, program, options, args, kwargs, wanted)
+        if program.graph.durable and asyncio.get_running_loop() is not self.loop:
+            return await on(self.loop, control.begin, program, options, args, kwargs, wanted)
+        return await control.begin(program, options, args, kwargs, wanted)
 
-    async def _begun(
-        self, engine: Engine, program: Program, options: RunOptions, args: Any, kwargs: Any, wanted: Wanted
-    ) -> Any:
-        if self._recovery is not None and self._recovery.know(program):
-            await self._recovery.recover()
-        asked = Beginning(
-            id=options.id, deadline=options.deadline, flags=options.flags, metadata=options.metadata,
-            attach=options.attach,
-        )  # fmt: skip
-        run_id = await start(engine, program, args, kwargs, asked)
-        if wanted == "handle":
-            return Handle(engine, program, run_id)
-        return _wanted(await outcome(engine, program, run_id), wanted)
-
-    async def _run_locally(self, program: Program, options: RunOptions, args: Any, kwargs: Any, wanted: Wanted) -> Any:
-        if wanted == "handle":
-            raise NotSupported(
-                f"{program.graph.workflow}.start() was called, and it is not durable", hint="await its run() instead"
-            )
-        run_id = options.id or new_run_id(program.graph.workflow)
-        deadline = options.deadline if options.deadline is not None else program.graph.deadline
-        asked = Asked(id=run_id, deadline=deadline, flags=options.flags, metadata=options.metadata)
-        outcome = await run_locally(program, HOST, self.clock, self._begin, self._decide, asked, args, kwargs)
-        return _wanted(outcome, wanted)
-
-    def _finished(self, binding: StepBinding) -> StepBinding:
-        return piped(binding, self.states, lambda: self._opened().store)
+    def _finished(self, binding: "StepBinding") -> "StepBinding":
+        return _piped(binding, self.states, lambda: self._opened().engine.store)
 
     def _notice(self, fact: Fact) -> None:
         if self._bus is not None:
             self._bus.publish("", "", fact)
 
-    def _opened(self) -> Engine:
-        if self._engine is None:
+    def _opened(self) -> "Control":
+        if self._control is None:
             raise RunStopped("the runtime is not open", hint="use it inside: async with Runtime(...) as rt")
-        return self._engine
+        return self._control
 
 
-def _wanted(outcome: Outcome, wanted: Wanted) -> Any:
-    return outcome.take() if wanted == "value" else outcome.result()
-
-
-def _check(program: Program, run_id: str, facts: Sequence[Fact]) -> None:
+def _check(program: "Program", run_id: str, facts: Sequence[Fact]) -> None:
     """Check a recorded path against the graph, before anything is replayed.
 
     Raises:
         Mismatch: If a recorded call has no place in the graph.
     """
     from awaitly.compile.path import check_path
+    from awaitly.execute.parting import mismatch
+    from awaitly.model.identity import site_of
 
     placed: dict[tuple[str, str], Fact] = {}
     for fact in facts:
@@ -423,11 +359,29 @@ def _check(program: Program, run_id: str, facts: Sequence[Fact]) -> None:
         raise mismatch(run_id, program, facts, placed[first.site, first.recorded], first.now, where=where)
 
 
-# What is slow to import (pydantic, sqlite3) is imported when it is first needed.
+# What is slow to import (pydantic, sqlite3, all that executes) is imported when it is first needed.
+
+
+def _host(clock: Clock, begin: Callable[..., Any]) -> "PlainHost":
+    from awaitly.execute.hosts import PlainHost
+
+    return PlainHost(clock, begin)
+
+
+def _piped(binding: "StepBinding", states: Shared, store: "Callable[[], Store]") -> "StepBinding":
+    from awaitly.execute.pipelines import piped
+
+    return piped(binding, states, store)
+
+
+def _bus(sinks: "Sequence[Sink]") -> "Bus":
+    from awaitly.observe.bus import Bus
+
+    return Bus(sinks)
 
 
 def _library(
-    settings: "Settings", finish: Callable[[StepBinding], StepBinding], providers: Sequence[FlagProvider]
+    settings: "Settings", finish: "Callable[[StepBinding], StepBinding]", providers: Sequence[FlagProvider]
 ) -> "Library":
     from awaitly.compile.library import Library
 
@@ -442,14 +396,14 @@ def _states(clock: Clock, library: "Library", observe: Callable[[Fact], None]) -
 def _process_states() -> Shared:
     """Return the states for steps and policies that are used where no runtime is active."""
 
-    def finish(binding: StepBinding) -> StepBinding:
-        return piped(binding, states, _no_store)
+    def finish(binding: "StepBinding") -> "StepBinding":
+        return _piped(binding, states, _no_store)
 
     states = _states(SystemClock(), _library(_settings(), finish, ()), lambda fact: None)
     return states
 
 
-def _no_store() -> Store:
+def _no_store() -> "Store":
     raise RunStopped("no runtime is active", hint="use it inside: async with Runtime(...) as rt")
 
 
@@ -473,7 +427,7 @@ def _graph(workflow: Workflow[..., Any, Any]) -> "Graph":
     return graph_of(workflow)
 
 
-def _store(url: str) -> Store:
+def _store(url: str) -> "Store":
     from awaitly.persist.urls import store_from_url
 
     return store_from_url(url)
@@ -492,56 +446,23 @@ def _neutral_context(states: Shared | None = None) -> Context:
     return context
 
 
-@dataclass(slots=True)
-class _Process:
-    """The runtime of one event loop."""
-
-    runtime: Runtime
-    keeper: AsyncGenerator[None, None]
-    opening: "asyncio.Task[None] | None" = None  # until it is open: a task would keep the loop, its key, alive
+def _made(loop: asyncio.AbstractEventLoop) -> Runtime:
+    runtime = Runtime()
+    adopt(loop, runtime.states)
+    return runtime
 
 
-_process: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Process]" = WeakKeyDictionary()
+_process = PerLoop(_made, _neutral_context)
 
 
 async def process_runtime() -> Runtime:
-    """Return the runtime of this event loop, built from the environment on first use.
-
-    It is shut down with the loop: ``asyncio.run`` closes the asynchronous generators that are left.
+    """Return the runtime of this event loop, built from the environment on first use and shut down with the loop.
 
     Raises:
         ConfigurationError: For settings that do not fit.
         StoreError: If the store cannot be used. The next call tries again.
     """
-    loop = asyncio.get_running_loop()
-    held = _process.get(loop)
-    if held is None:
-        runtime = Runtime()
-        adopt(loop, runtime.states)
-        held = _process[loop] = _Process(runtime, _kept(runtime))
-        held.opening = loop.create_task(_began(held.keeper), context=_neutral_context())
-        held.opening.add_done_callback(partial(_began_or_not, loop, held))
-    if held.opening is not None:
-        await asyncio.shield(held.opening)  # everybody's: whoever came first may be cancelled
-    return held.runtime
-
-
-async def _began(keeper: AsyncGenerator[None, None]) -> None:
-    await anext(keeper)
-
-
-def _began_or_not(loop: asyncio.AbstractEventLoop, held: _Process, opening: "asyncio.Task[None]") -> None:
-    held.opening = None
-    if opening.cancelled() or opening.exception() is not None:
-        del _process[loop]
-
-
-async def _kept(runtime: Runtime) -> AsyncGenerator[None, None]:
-    await runtime.open()
-    try:
-        yield
-    finally:
-        await runtime.shutdown()
+    return await _process.own()
 
 
 async def _begin_in_process(*args: Any, **kwargs: Any) -> Any:
@@ -549,6 +470,10 @@ async def _begin_in_process(*args: Any, **kwargs: Any) -> Any:
     return await runtime._begin(*args, **kwargs)
 
 
-_fallback = PlainHost(SystemClock(), _begin_in_process)
-install(lambda: _fallback, _graph)
+@cache
+def _process_host() -> "PlainHost":
+    return _host(SystemClock(), _begin_in_process)
+
+
+install(_process_host, _graph)
 install_states(_process_states)

@@ -21,6 +21,10 @@ LONGEST_MODULE = 450
 # What only settings, retries, logs, traces or the command line need comes when they are first used.
 LATE = {"pydantic_settings", "tenacity", "opentelemetry", "structlog", "rich", "click"}
 
+# Likewise the stages that only a runtime needs; of executing, declarations reach what opens one, in its own loop.
+LATE_STAGES = ("cli", "serve", "engines", "compile", "settings", "persist", "observe", "render", "execute")
+EARLY = {"awaitly.execute", "awaitly.execute.keeping", "awaitly.execute.loops"}
+
 
 def place(module: Path) -> str:
     return str(module.relative_to(PACKAGE))
@@ -30,11 +34,16 @@ def parsed(module: Path) -> ast.Module:
     return ast.parse(module.read_text(), filename=place(module))
 
 
-def imported_roots(statement: str) -> set[str]:
-    """Import in a fresh interpreter; return the top-level names that came with it."""
+def imported(statement: str) -> set[str]:
+    """Import in a fresh interpreter; return the modules that came with it."""
     code = f"import sys; {statement}; print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    return {name.partition(".")[0] for name in answer.stdout.split()}
+    return set(answer.stdout.split())
+
+
+def imported_roots(statement: str) -> set[str]:
+    """Likewise, their top-level names."""
+    return {name.partition(".")[0] for name in imported(statement)}
 
 
 def source_lines(module: Path) -> set[int]:
@@ -130,3 +139,9 @@ def test_errors_and_results_come_without_pydantic() -> None:
 
 def test_importing_awaitly_brings_nothing_that_waits_for_its_first_use() -> None:
     assert imported_roots("import awaitly") & LATE == set()
+
+
+def test_importing_awaitly_brings_no_stage_that_only_a_runtime_needs() -> None:
+    stages = tuple(f"awaitly.{stage}" for stage in LATE_STAGES)
+
+    assert {name for name in imported("import awaitly") if name.startswith(stages)} == EARLY

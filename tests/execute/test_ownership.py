@@ -345,7 +345,7 @@ def test_a_forgotten_owner_learns_which_runs_it_has_lost_meanwhile(scene: Scene)
         async with scene.runtime(two, ttl=15) as here:
             await here.start(two.options(id="run"), 1)
             await scene.until("a")
-            active = here._engine.active["run"]  # type: ignore[union-attr]  # it is open
+            active = here._opened().engine.active["run"]
             scene.memory._leases.clear()
             await scene.memory.register(Owner(id="other", host="another", pid=1, started=""), 1e9)
             assert await scene.memory.claim("run", "other") is not None

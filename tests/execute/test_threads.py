@@ -24,8 +24,8 @@ class Desk:
 
     def work(self, name: str) -> str:
         self.begun.append(name)
-        if self.runtime is not None and self.runtime._engine is not None:
-            self.lease_held.append(self.runtime._engine.lease.valid)
+        if self.runtime is not None and self.runtime._control is not None:
+            self.lease_held.append(self.runtime._control.engine.lease.valid)
         self.entered.set()
         self.leave.wait(20)
         return name

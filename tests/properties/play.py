@@ -86,7 +86,7 @@ async def live(main: Workflow[[int], int, Any], store: CrashingStore, world: Wor
 
 async def rehearse(rt: Runtime, world: World) -> None:
     """Replay every run from its whole journal, without effects: a life that sees what the others saw."""
-    engine = rt._opened()
+    engine = rt._opened().engine
     world.rehearse()
     for run, stored in world.store._runs.items():
         started, *facts = [fact for _, fact in stored.facts if not isinstance(fact, RunFinished)]
