@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
 
+INITIAL = "100ms"
 LISTED = 5  # earlier errors that a last one names
 WIDEST = 200  # characters of each
 
@@ -81,8 +82,8 @@ class Retry:
             of ``within`` is over. Every beginning of the function counts, a hedge too.
         backoff: How delays grow: ``"fixed"`` (``initial`` each time), ``"linear"`` (by ``initial`` each time) or
             ``"exponential"`` (by ``multiplier`` each time), the default.
-        initial: The delay after the first attempt, before jitter; 100 ms by default.
-        max: The longest delay, and the longest ``Retry-After`` that is obeyed; 30 s by default.
+        initial: The delay after the first attempt, before jitter; 100 ms by default, or ``max`` if that is shorter.
+        max: The longest delay, unless a server asks for a longer one; 30 s by default.
         multiplier: The factor of exponential growth, at least 1; 2 by default.
         jitter: ``"full"`` (or True, the default) draws each delay from zero up to what the backoff says, ``"equal"``
             from half of that, ``"decorrelated"`` from ``initial`` up to three times the delay before (in place of
@@ -93,8 +94,9 @@ class Retry:
         within: The time in which the last attempt has to begin, from the beginning of the first one (before a
             restart, too); no limit by default. It does not end an attempt: that is what ``timeout`` and
             ``deadline`` are for.
-        retry_after: Whether an error's ``retry_after`` or its response's ``Retry-After`` lengthens the delay. One
-            above ``max`` ends the retrying, as the server would refuse again.
+        retry_after: Whether an error's ``retry_after`` or its response's ``Retry-After`` lengthens the delay, beyond
+            ``max`` too. One that is longer than the time that is left ends the retrying: earlier, the server would
+            refuse again.
         before_sleep: Called with a ``RetryNotice`` before each delay. What it raises is logged once and ignored.
         budget: Limits the retries of all calls that share it.
 
@@ -105,7 +107,7 @@ class Retry:
     attempts: int | None = 3
     _: KW_ONLY
     backoff: Shape = "exponential"
-    initial: Duration = "100ms"
+    initial: Duration = INITIAL
     max: Duration = "30s"
     multiplier: float = 2.0
     jitter: bool | Jitter = True
@@ -205,7 +207,7 @@ class Retry:
         check_choice(self.backoff, get_args(Shape), "backoff of Retry")
         check_duration(self.initial, "initial of Retry", positive=False)
         check_duration(self.max, "max of Retry")
-        if seconds(self.initial) > seconds(self.max):
+        if seconds(self.initial) > seconds(self.max) and self.initial != INITIAL:
             raise refuse("initial of Retry", self.initial, f"give at most max, which is {self.max!r}, or raise that")
         check_number(self.multiplier, "multiplier of Retry", least=1.0)
         if not isinstance(self.jitter, bool):
@@ -378,11 +380,10 @@ class Again:
 
     def _obstacle(self, following: int, delay: float) -> str | None:
         """Return why there is no following attempt after a delay."""
-        if self._asked is not None and self._asked > self._backoff.most:
-            return f"the server asks to wait {humanised(self._asked)}, and max is {humanised(self._backoff.most)}"
         reason = self._shortage(delay)
         if reason is not None:
-            return f"no time for attempt {following}: {reason}, the delay would be {humanised(delay)}"
+            longer = "the server asks to wait" if delay == self._asked else "the delay would be"
+            return f"no time for attempt {following}: {reason}, {longer} {humanised(delay)}"
         tokens = self._retrying.tokens
         if tokens is not None and not tokens.spend():
             return f"the retry budget {tokens.name!r} is used up"

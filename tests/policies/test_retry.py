@@ -194,6 +194,13 @@ def test_delays_grow_as_declared() -> None:
     assert _begun(Retry(5, initial=0, jitter=False), errors) == [0, 0, 0, 0, 0]
 
 
+def test_a_longest_delay_below_the_default_of_the_first_one_lowers_that() -> None:
+    errors = [ValueError()] * 2
+    assert _begun(Retry(max="50ms", jitter=False), errors) == [0, 0.05, 0.1]
+    assert _begun(replace(Retry(jitter=False), max=0.025), errors) == [0, 0.025, 0.05]
+    assert max(_begun(Retry(max="50ms", jitter="decorrelated"), errors)) <= 0.1
+
+
 def _begun(retry: Retry, errors: list[Exception]) -> list[float]:
     script = Script(*errors)
     script.play(retry)
@@ -238,11 +245,38 @@ def test_the_header_of_a_response_is_read() -> None:
     assert script.began == [0, 3]
 
 
-def test_a_server_that_asks_for_too_long_is_left_alone() -> None:
+def test_a_server_that_asks_for_longer_than_the_longest_delay_is_obeyed() -> None:
     script = Script(Limited(120))
-    error = script.fail(STEADY)
+    assert script.play(STEADY) == "done"
+    assert script.began == [0, 120]
+
+
+def test_after_a_server_was_obeyed_delays_are_as_declared_again() -> None:
+    script = Script(Limited(120), ValueError())
+    script.play(Retry(initial="1s", max="4s", jitter=False))
+    assert script.began == [0, 120, 122]
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("deadline", "the deadline is in 1m"),
+        ("horizon", "the deadline is in 1m"),
+        ("within", "1m are left of within='1m'"),
+    ],
+)
+def test_a_server_that_asks_for_more_than_the_time_that_is_left_ends_the_retrying(limit: str, message: str) -> None:
+    script, retry = Script(Limited(60)), STEADY
+    match limit:
+        case "deadline":
+            script.course.limit(60)
+        case "horizon":
+            script.course.horizon = script.course.began + 60
+        case _:
+            retry = replace(STEADY, within="1m")
+    error = script.fail(retry)
     assert script.began == [0]
-    assert notes(error) == ["the server asks to wait 2m, and max is 30s"]
+    assert notes(error) == [f"no time for attempt 2: {message}, the server asks to wait 1m"]
 
 
 def test_what_a_server_asks_for_can_be_ignored() -> None:
