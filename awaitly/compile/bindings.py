@@ -140,13 +140,12 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
     parts = binder.parts(options.key, options.errors, options.unfingerprinted)
     if parts is None:
         return BoundStep(None, binder.template, tuple(binder.problems))
-    policies = guarded_policies(step, parts.errors)
     binding = StepBinding(
         name=step.name,
         fn=fn,
         blocking=not iscoroutinefunction(fn),
         effect=options.effect,
-        timeout=policies.attempt_timeout,
+        timeout=None,
         errors=parts.errors,
         returns_result=parts.returns_result,
         key=parts.key,
@@ -156,23 +155,29 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
         fingerprint=step_fingerprint(step),
         on_ambiguous=options.on_ambiguous.value,
         verify=step.verifier,
-        policies=policies,
-        cache_key=binder.cache_key(step),
     )
-    problems = (*binder.problems, *policy_problems(step), *variant_problems(step))
-    variants = tuple(_variant(binding, variant) for variant in step.variants)
-    return BoundStep(replace(binding, variants=variants), parts.template, problems)
+    binding = _around(binding, step, binder)
+    varied = [_variant(binding, variant) for variant in step.variants]
+    of_variants = (problem for _, found in varied for problem in found)
+    problems = (*binder.problems, *policy_problems(step), *variant_problems(step), *of_variants)
+    return BoundStep(replace(binding, variants=tuple(one for one, _ in varied)), parts.template, problems)
 
 
-def _variant(base: StepBinding, variant: Variant) -> VariantBinding:
+def _around(binding: StepBinding, step: Step[..., Any, Any], binder: "_Binder") -> StepBinding:
+    """Return a binding with the policies of a step."""
+    policies = guarded_policies(step.options.policies, binding)
+    return replace(binding, policies=policies, timeout=policies.attempt_timeout, cache_key=binder.cache_key(step))
+
+
+def _variant(base: StepBinding, variant: Variant) -> tuple[VariantBinding, list[Problem]]:
     """Return what takes a step's place: its own function and policies, and everything else of the step."""
     step: Any = variant.step
-    policies = guarded_policies(step, base.errors)
-    binding = replace(
-        base, name=step.name, fn=step.fn, blocking=not iscoroutinefunction(step.fn), policies=policies,
-        timeout=policies.attempt_timeout,
-    )  # fmt: skip
-    return VariantBinding(variant.flag.name, variant.flag.default, variant.when, binding)
+    binder = _Binder(f"variant {step.name} of step {base.name}", step.fn)
+    binding = replace(base, name=step.name, fn=step.fn, blocking=not iscoroutinefunction(step.fn))
+    return (
+        VariantBinding(variant.flag.name, variant.flag.default, variant.when, _around(binding, step, binder)),
+        binder.problems,
+    )
 
 
 def _bound_workflow(workflow: Workflow[..., Any, Any]) -> tuple[Parts | None, tuple[Problem, ...]]:

@@ -6,10 +6,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from awaitly.compile.policies import guarded_policies, unsafe_options
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import ConfigurationError
+from awaitly.flags.provider import Flag
 from awaitly.model.graph import Graph
+from awaitly.model.names import spelt
 from awaitly.model.program import StepBinding, VariantBinding
 from awaitly.policies.breaker import Breaker
 from awaitly.policies.cache import Cache
@@ -19,7 +22,7 @@ from awaitly.policies.retry import Retry
 from awaitly.policies.turns import Costing, Limiter
 from awaitly.settings import Settings
 from awaitly.settings.known import KnownNames
-from awaitly.settings.overrides import made, overridden, table_of
+from awaitly.settings.overrides import made, overridden, refusal_of, table_of
 from awaitly.settings.tables import StepSettings
 
 D = TypeVar("D")
@@ -38,10 +41,11 @@ class InForce:
         self._settings = settings
         self._breakers: dict[str, Breaker] = {}
         self._limiters: dict[str, Limiter] = {}
+        self._flags: dict[str, Flag] = {}
         self.known = KnownNames()
 
     def meet(self, steps: Iterable[Step[..., Any, Any]], workflow: Workflow[..., Any, Any] | None = None) -> None:
-        """Know the breakers and limiters that steps declare, so that other steps may name them.
+        """Know the breakers, limiters and flags that steps declare, so that other steps may name them.
 
         Raises:
             ConfigurationError: ``policy-conflict``, if a name stands for two different declarations.
@@ -49,6 +53,8 @@ class InForce:
         every = [one for step in steps for one in (step, *(variant.step for variant in step.variants))]
         for step in every:
             self._meet(step.options.policies)
+            for variant in step.variants:
+                self._meet_flag(variant.flag)
         self.known |= KnownNames(
             steps=frozenset(step.name for step in every),
             breakers=self._breakers.keys() | {f"step {step.name}" for step in every},
@@ -65,14 +71,34 @@ class InForce:
         if isinstance(given.breaker, Breaker) and given.breaker.name is not None:
             _meet(self._breakers, given.breaker)
 
+    def _meet_flag(self, flag: Flag) -> None:
+        known = self._flags.setdefault(spelt(flag.name), flag)
+        if not known.agrees(flag):
+            raise ConfigurationError(
+                f"flag {flag.name!r} is declared with two defaults, {known.default!r} and {flag.default!r}",
+                hint="declare the Flag once and use it for every variant",
+                code="policy-conflict",
+            )
+
     def binding(self, binding: StepBinding) -> StepBinding:
         """Return the binding of a step with the policies that are in force for it and for its variants."""
-        policies = self.policies(binding.name, binding.policies)
+        policies = guarded_policies(self.policies(binding.name, binding.policies), binding)
+        self._refuse_unsafe(binding, policies)
         variants = tuple(self._variant(variant) for variant in binding.variants)
         return replace(binding, policies=policies, timeout=policies.attempt_timeout, variants=variants)
 
     def _variant(self, variant: VariantBinding) -> VariantBinding:
         return replace(variant, binding=self.binding(variant.binding))
+
+    def _refuse_unsafe(self, binding: StepBinding, policies: Policies) -> None:
+        declared = dict(unsafe_options(binding.policies, binding.effect))
+        for option, done in unsafe_options(policies, binding.effect):
+            if option not in declared:  # what is declared so does not compile
+                raise refusal_of(
+                    self._settings, ("steps", binding.name, option),
+                    f'step {binding.name} has effect="{binding.effect.value}": {done}',
+                    f"leave {option} out; it is for steps that only read",
+                )  # fmt: skip
 
     def policies(self, name: str, policies: Policies) -> Policies:
         """Return the policies of a step that are in force.

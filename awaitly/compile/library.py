@@ -13,7 +13,7 @@ from awaitly.compile.program import compile_workflow, steps_of
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import ConfigurationError
-from awaitly.flags.provider import Flag, FlagProvider, FlagValue, misfit
+from awaitly.flags.provider import Flag, FlagProvider, misfit, scalar
 from awaitly.flags.settings import SettingsFlags
 from awaitly.model.graph import Diagnostic, Severity
 from awaitly.model.names import nearest, spelt
@@ -110,23 +110,18 @@ class Library:
             ConfigurationError: ``unknown-flag``, for one that no step has; ``invalid-option``, for a value that it
                 cannot have.
         """
+        if not isinstance(flags, Mapping):
+            raise ConfigurationError(
+                f"flags= of a run is {flags!r}",
+                hint='give a mapping of names to values, such as {"new-payment-flow": True}',
+                code="invalid-option",
+            )
         declared = {spelt(flag.name): flag for flag in _flags_of(program)}
         for name, value in flags.items():
-            flag = declared.get(spelt(name))
-            if flag is not None:
-                wrong = misfit(flag, value)
-                if wrong is not None:
-                    raise ConfigurationError(
-                        f"flags= of a run: {wrong}", hint="give a value of that kind", code="invalid-option"
-                    )
-            elif not program.graph.children:  # a child may have it
-                close = nearest(name, (flag.name for flag in declared.values()))
-                known = ", ".join(sorted(flag.name for flag in declared.values())) or "none"
-                raise ConfigurationError(
-                    f"flags= of a run names {name!r}, which no step of {program.graph.workflow} has",
-                    hint=f"did you mean {close!r}?" if close else f"its flags are: {known}",
-                    code="unknown-flag",
-                )
+            flag = declared.get(spelt(name)) if isinstance(name, str) else None
+            if flag is None and not program.graph.children:  # a child may have it
+                raise _unknown_flag(name, program, [flag.name for flag in declared.values()])
+            _check_value(name, value, flag)
 
     def close(self) -> None:
         """Warn of what settings name and nothing had."""
@@ -134,26 +129,17 @@ class Library:
 
     def _compiled(self, workflow: AnyWorkflow) -> Program:
         program = compile_workflow(workflow, override=lambda binding: self._finish(self.in_force.binding(binding)))
-        self._check_rules(program)
+        for provider in self._providers:
+            if isinstance(provider, SettingsFlags):
+                _check_rules(provider, program)
         graph = self.in_force.graph(program.graph)
         nobody = tuple(self._undefined(flag, program) for flag in _flags_of(program) if not self._defined(flag))
         for diagnostic in nobody:
             _log.warning("%s. %s [%s]", diagnostic.message, diagnostic.hint, diagnostic.code)
         return replace(program, graph=graph.model_copy(update={"diagnostics": (*graph.diagnostics, *nobody)}))
 
-    def _check_rules(self, program: Program) -> None:
-        rules = SettingsFlags(self._settings.flags)
-        for flag in _flags_of(program):
-            wrong = rules.misfit(flag)
-            if wrong is not None:
-                raise ConfigurationError(
-                    f"the settings of flag {flag.name!r} do not fit its steps: {wrong}",
-                    hint="awaitly config shows where the setting comes from",
-                    code="invalid-setting",
-                )
-
     def _defined(self, flag: Flag) -> bool:
-        return any(provider.knows(flag.name) is not False for provider in self._providers)
+        return any(_may_know(provider, flag) for provider in self._providers)
 
     def _undefined(self, flag: Flag, program: Program) -> Diagnostic:
         return Diagnostic(
@@ -186,11 +172,50 @@ def _misspelt(unknown: UnknownName) -> bool:
 
 def _flags_of(program: Program) -> tuple[Flag, ...]:
     """Return the flags of the steps of a program, each once."""
-    found: dict[str, FlagValue] = {}
+    found: dict[str, Flag] = {}
     for binding in program.steps.values():
         for variant in binding.variants:
-            found.setdefault(variant.flag, variant.default)
-    return tuple(Flag(name, default) for name, default in found.items())
+            found.setdefault(spelt(variant.flag), Flag(variant.flag, variant.default))
+    return tuple(found.values())
+
+
+def _may_know(provider: FlagProvider, flag: Flag) -> bool:
+    try:
+        return provider.knows(flag.name) is not False
+    except Exception:  # noqa: BLE001 - providers are foreign code; it may still decide the flag
+        return True
+
+
+def _check_rules(rules: SettingsFlags, program: Program) -> None:
+    for flag in _flags_of(program):
+        wrong = rules.misfit(flag)
+        if wrong is not None:
+            raise ConfigurationError(
+                f"the rule of flag {flag.name!r} does not fit its steps: {wrong}",
+                hint="it is in flags= of the runtime, or in a setting: awaitly config shows where that comes from",
+                code="invalid-setting",
+            )
+
+
+def _unknown_flag(name: object, program: Program, known: Sequence[str]) -> ConfigurationError:
+    close = nearest(str(name), known)
+    return ConfigurationError(
+        f"flags= of a run names {name!r}, which no step of {program.graph.workflow} has",
+        hint=f"did you mean {close!r}?" if close else f"its flags are: {', '.join(sorted(known)) or 'none'}",
+        code="unknown-flag",
+    )
+
+
+def _check_value(name: object, value: object, flag: Flag | None) -> None:
+    wrong = misfit(flag, value) if flag is not None else None
+    if wrong is None and not (isinstance(name, str) and scalar(value)):
+        wrong = f"flag {name!r} is {value!r}"
+    if wrong is not None:
+        raise ConfigurationError(
+            f"flags= of a run: {wrong}",
+            hint="give a value of that kind" if flag is not None else "give a boolean, a finite number or a string",
+            code="invalid-option",
+        )
 
 
 def _stands_for(fn: Any, known: Any) -> bool:

@@ -12,27 +12,31 @@ from awaitly.declare.step import Step
 from awaitly.model.durations import humanised, seconds
 from awaitly.model.effects import Effect
 from awaitly.model.graph import PolicySpec, VariantSpec
+from awaitly.model.program import StepBinding
 from awaitly.policies.fallback import Fallback
 from awaitly.policies.pipeline import Policies
 from awaitly.policies.retry import Retry
 
 _ORDER = tuple(Effect)  # from the weakest to the strongest
+_CHECKED = ("cache", "hedge", "fallback")
 _DURATIONS = frozenset(
     ("initial", "max", "within", "window", "reset_timeout", "reset_max", "slow_call", "per", "max_wait", "ttl", "after")
 )
 
 
-def guarded_policies(step: Step[..., Any, Any], errors: tuple[type[BaseException], ...]) -> Policies:
-    """Return a step's policies; what happens at most once is retried only after nothing has happened."""
-    policies = step.options.policies
-    repeats = step.options.on_ambiguous == "retry"
-    if step.options.effect is not Effect.ONCE or not isinstance(policies.retry, Retry) or repeats:
+def guarded_policies(policies: Policies, binding: StepBinding) -> Policies:
+    """Return the policies of a step; what happens at most once is retried only after nothing has happened."""
+    retry = policies.retry
+    repeats = binding.on_ambiguous == "retry"
+    if binding.effect is not Effect.ONCE or repeats or not isinstance(retry, Retry) or isinstance(retry.on, _Nothing):
         return policies
-    return replace(policies, retry=replace(policies.retry, on=_NotExecuted(errors, policies.retry)))
+    return replace(policies, retry=replace(retry, on=_Nothing(binding.errors, retry)))
 
 
-class _NotExecuted:
+class _Nothing:
     """Whether an error says that nothing has happened, and the declared retry wants it."""
+
+    name = "not_executed"
 
     def __init__(self, errors: tuple[type[BaseException], ...], retry: Retry) -> None:
         self._errors = errors
@@ -43,25 +47,37 @@ class _NotExecuted:
         return said and (self._retry.on is None or self._retry.wants(error, ()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _NotExecuted) and other._retry == self._retry
+        return isinstance(other, _Nothing) and other._retry == self._retry
 
     def __hash__(self) -> int:
         return hash(self._errors)
 
 
-def policy_problems(step: Step[..., Any, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with the policies of a step, given what it does to the world."""
+def unsafe_options(policies: Policies, effect: Effect) -> Iterator[tuple[str, str]]:
+    """Yield the options that no step of such an effect may have, and what would come of them."""
+    if effect.guarded and policies.cache is not None:
+        yield "cache", "its outcome would be taken from an earlier call"
+    if effect.guarded and policies.hedge is not None:
+        yield "hedge", "it could happen twice"
+
+
+def policy_problems(step: Step[..., Any, Any], below: Policies | None = None) -> Iterator[Problem]:
+    """Yield what is wrong with the policies of a step, given what it does to the world.
+
+    Args:
+        step: The step.
+        below: The policies of the step that it is a variant of: what it has from there is a problem of that step.
+    """
     fn: Any = step.fn
-    effect, policies, name = step.options.effect, step.options.policies, step.name
-    for option in ("cache", "hedge"):
-        if getattr(policies, option) is not None and effect.guarded:
-            done = "its outcome would be taken from an earlier call" if option == "cache" else "it could happen twice"
-            yield Problem(
-                "unsafe-policy",
-                places.option(fn, option),
-                f'step {name} has {option}= and effect="{effect.value}": {done}',
-                f'say effect="read" if it changes nothing; else leave {option}= out',
-            )
+    effect, name = step.options.effect, step.name
+    policies = _own(step.options.policies, below)
+    for option, done in unsafe_options(policies, effect):
+        yield Problem(
+            "unsafe-policy",
+            places.option(fn, option),
+            f'step {name} has {option}= and effect="{effect.value}": {done}',
+            f'say effect="read" if it changes nothing; else leave {option}= out',
+        )
     if policies.cache is not None and step.options.unfingerprinted and getattr(policies.cache, "key", None) is None:
         yield Problem(
             "unsafe-policy",
@@ -69,11 +85,17 @@ def policy_problems(step: Step[..., Any, Any]) -> Iterator[Problem]:
             f"the cache of step {name} cannot tell calls apart that differ in {_listed(step.options.unfingerprinted)}",
             'say what tells them apart: cache=Cache("1h", key="{user_id}")',
         )
-    yield from _fallback_problems(step)
+    yield from _fallback_problems(step, policies.fallback)
 
 
-def _fallback_problems(step: Step[..., Any, Any]) -> Iterator[Problem]:
-    fallback = step.options.policies.fallback
+def _own(policies: Policies, below: Policies | None) -> Policies:
+    if below is None:
+        return policies
+    nothing: Any = {name: None for name in _CHECKED if getattr(policies, name) is getattr(below, name)}
+    return replace(policies, **nothing)
+
+
+def _fallback_problems(step: Step[..., Any, Any], fallback: Any) -> Iterator[Problem]:
     to: Any = getattr(fallback, "to", None)
     fn: Any = step.fn
     if isinstance(to, Step) and _ORDER.index(to.options.effect) > _ORDER.index(step.options.effect):
@@ -100,6 +122,7 @@ def variant_problems(step: Step[..., Any, Any]) -> Iterator[Problem]:
     """Yield what keeps the variants of a step from taking its place."""
     for variant in step.variants:
         fn: Any = variant.step.fn
+        yield from policy_problems(variant.step, step.options.policies)
         wrong = _mismatch(step.fn, fn, results=True)
         if wrong is not None:
             yield Problem(

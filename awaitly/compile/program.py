@@ -7,7 +7,7 @@ from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
-from awaitly.compile.bindings import Bound, bind_workflow
+from awaitly.compile.bindings import Bound, bind_workflow, bound_step
 from awaitly.compile.diagnosis import diagnose, error_name, leaving_errors
 from awaitly.compile.fingerprints import annotation_text, graph_fingerprint, step_aspects, step_fingerprint
 from awaitly.compile.following import read
@@ -34,6 +34,12 @@ class Compiled:
     reading: Reading
     bound: Bound
     graph: Graph
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a step was given a verifier or a variant since, as by a module that was imported later."""
+        read = self.reading.steps.items()
+        return any(bound_step(found[0]) is not self.bound.steps[name] for name, found in read)
 
     @cached_property
     def program(self) -> Program:
@@ -105,7 +111,7 @@ def _compiled(workflow: Workflow[..., Any, Any]) -> Compiled:
     # and `options()` makes new Workflow values of one function all the time.
     held = vars(workflow.fn)
     known: Compiled | None = held.get(_HELD)
-    if known is None or known.reading.workflow.declared is not workflow.declared:
+    if known is None or known.reading.workflow.declared is not workflow.declared or known.outdated:
         reading = read(workflow)
         bound = bind_workflow(reading)
         known = held[_HELD] = Compiled(reading, bound, _graph(reading, bound))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly.errors import ConfigurationError
-from awaitly.flags.provider import Flag, FlagValue
+from awaitly.flags.provider import Flag, FlagValue, misfit
+from awaitly.model.names import spelt
 
 if TYPE_CHECKING:
     from awaitly.declare.step import Step
@@ -28,25 +29,22 @@ def checked_variant(
         ConfigurationError: ``invalid-option``, if the value is none that the flag can have, or taken already.
     """
     meant = flag if isinstance(flag, Flag) else Flag(flag)
-    if not isinstance(when, bool | int | float | str):
-        raise _refuse(base, step, f"when= is {when!r}", "give a boolean, a number or a string")
-    if isinstance(meant.default, bool) and not isinstance(when, bool):
+    wrong = misfit(meant, when)
+    if wrong is not None:
         raise _refuse(
-            base, step, f"when= is {when!r}, but flag {meant.name!r} is a switch: its default is {meant.default}",
-            f'give the flag a default of that kind: flag=Flag("{meant.name}", default="...")',
+            base, step, f"when= does not fit: {wrong}",
+            f'give a value of that kind, or the flag another default: flag=Flag("{meant.name}", default=...)',
         )  # fmt: skip
     for other in base.variants:
-        if (other.flag.name, other.when) == (meant.name, when):
-            raise _refuse(
-                base,
-                step,
-                f"{other.step.name} stands for {meant.name}={when!r} already",
-                "give it another flag or value",
-            )
-        if other.flag.name == meant.name and other.flag != meant:
+        if not meant.agrees(other.flag):
             raise _refuse(
                 base, step, f"flag {meant.name!r} has two defaults, {meant.default!r} and {other.flag.default!r}",
                 "declare the Flag once and use it for both",
+            )  # fmt: skip
+        if spelt(other.flag.name) == spelt(meant.name) and other.when == when:
+            raise _refuse(
+                base, step, f"{other.step.name} stands for {meant.name}={when!r} already",
+                "give it another flag or value",
             )  # fmt: skip
     return Variant(meant, when, step)
 

@@ -33,14 +33,15 @@ class Choices:
     def choose(self, call: Call) -> bool:
         """Let a call have the function that its flags say; False if one is not decided yet: it begins after that."""
         for variant in call.binding.variants:
-            if spelt(variant.flag) not in self._values:
-                self._ask(variant, call)
+            name = spelt(variant.flag)
+            if name not in self._values:
+                self._ask(name, variant, call)
                 return False
         call.chosen = chosen(call.binding, self._values)
         return True
 
-    def _ask(self, variant: VariantBinding, call: Call) -> None:
-        waiting = self._asking.setdefault(variant.flag, [])
+    def _ask(self, name: str, variant: VariantBinding, call: Call) -> None:
+        waiting = self._asking.setdefault(name, [])
         waiting.append(call)
         if len(waiting) == 1:
             # Made directly, in no run's context: it is nobody's branch.
@@ -52,7 +53,7 @@ class Choices:
         run = self._run
         context = FlagContext(run.id, run.program.graph.workflow, run.started.metadata)
         decision = await run.services.decide(flag, context)
-        calls = self._asking.pop(flag.name)
+        calls = self._asking.pop(spelt(flag.name))
         if run.stopped is not None or run.closing:
             return
         self._values[spelt(flag.name)] = decision.value
@@ -60,7 +61,7 @@ class Choices:
             at=run.services.clock.time(), flag=flag.name, value=decision.value, provider=decision.provider,
             variant=decision.variant, reason=decision.reason,
         )  # fmt: skip
-        run.log.append(fact)
+        run.log.append(fact, urgent=False)  # an effect waits for it, a read does not
         run.log.hand_over()
         run.observe(fact)
         for call in calls:

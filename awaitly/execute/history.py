@@ -86,21 +86,40 @@ async def plan_fork(
             arguments_digest=program.arguments.fingerprint(args, kwargs),
         )
         cut = min(cut, await DryRun(engine, program, run_id, started, past[:cut]).fitting())
-    kept = _without_idle_flags(program, past[:cut])
-    if flags:
-        started = replace(started, flags={**started.flags, **flags})
+    pinned = _pinned_flags(program, started, past[:cut])
+    for name, value in (flags or {}).items():
+        _check_free(run_id, name, value, pinned)
+    started = replace(started, flags={**started.flags, **(flags or {})})
+    # What no outcome depended on the new run decides for itself.
+    kept = tuple(fact for fact in past[:cut] if not isinstance(fact, FlagDecided) or spelt(fact.flag) in pinned)
     return ForkPlan(started=started, kept=kept, dropped=tuple(past[cut:]))
 
 
-def _without_idle_flags(program: Program, facts: Sequence[Fact]) -> tuple[Fact, ...]:
-    """Leave out the decisions of flags that no outcome depended on: the new run decides for itself."""
-    steps = {fact.step for fact in facts if isinstance(fact, StepFinished)}
-    used = {
-        spelt(variant.flag)
-        for name, binding in program.steps.items() if name in steps
-        for variant in binding.variants
-    }  # fmt: skip
-    return tuple(fact for fact in facts if not isinstance(fact, FlagDecided) or spelt(fact.flag) in used)
+def _pinned_flags(program: Program, started: RunStarted, facts: Sequence[Fact]) -> dict[str, tuple[object, str]]:
+    """Return the flags on which outcomes depended: their values, and the first call of each."""
+    values = {spelt(name): value for name, value in started.flags.items()}
+    pinned: dict[str, tuple[object, str]] = {}
+    for fact in facts:
+        if isinstance(fact, FlagDecided):
+            values[spelt(fact.flag)] = fact.value
+        elif isinstance(fact, StepFinished):
+            binding = program.steps.get(fact.step)
+            # A child run begins with all of its parent's flags, and nobody here knows which of them it looked at.
+            names = list(values) if binding is None else [spelt(variant.flag) for variant in binding.variants]
+            for name in names:
+                if name in values:
+                    pinned.setdefault(name, (values[name], fact.call))
+    return pinned
+
+
+def _check_free(run_id: str, name: str, value: object, pinned: Mapping[str, tuple[object, str]]) -> None:
+    was, call = pinned.get(spelt(name), (value, ""))
+    if was != value:
+        raise RunRefused(
+            f"a fork of run {run_id!r} cannot have {name}={value!r}: it keeps the outcome of {call}, for which it was"
+            f" {was!r}",
+            hint=f"fork it before that: at={call!r}, on the command line --at {call}",
+        )
 
 
 def _position(run_id: str, past: Sequence[Fact], at: str) -> int:

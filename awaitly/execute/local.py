@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from inspect import signature
 from types import FrameType
@@ -87,10 +87,14 @@ class LocalHost(PlainHost):
         for variant in binding.variants:
             name = spelt(variant.flag)
             if name not in self._flags:
-                deciding = self._decided(Flag(variant.flag, variant.default))
-                self._flags[name] = asyncio.ensure_future(deciding)
+                self._flags[name] = self._asked(Flag(variant.flag, variant.default))
             values[name] = await asyncio.shield(self._flags[name])
         return chosen(binding, values)
+
+    def _asked(self, flag: Flag) -> "asyncio.Future[Any]":
+        context = copy_context()
+        context.run(self._host.set, None)  # what a provider calls is not of the run
+        return asyncio.get_running_loop().create_task(self._decided(flag), context=context)
 
     async def _decided(self, flag: Flag) -> Any:
         given = {spelt(name): value for name, value in self._run.flags.items()}

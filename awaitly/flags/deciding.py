@@ -81,6 +81,8 @@ async def _answer(provider: FlagProvider, flag: Flag, context: FlagContext) -> D
         return None
     if not isinstance(decision, Decision):
         raise TypeError(f"decide() gave {decision!r}, which is not a Decision")
+    if not all(isinstance(text, str) for text in (decision.provider, decision.variant, decision.reason)):
+        raise TypeError(f"decide() gave {decision!r}: provider, variant and reason of a Decision are text")
     if (problem := misfit(flag, decision.value)) is not None:
         raise TypeError(problem)
     return replace(decision, value=_plain(decision.value))

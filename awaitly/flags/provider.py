@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from awaitly.errors import ConfigurationError
+from awaitly.model.names import spelt
 
 FlagValue: TypeAlias = bool | int | float | str  # what JSON can hold in one piece
 
@@ -44,6 +45,12 @@ class Flag:
                 hint="give a boolean, a finite number or a string",
                 code="invalid-option",
             )
+
+    def agrees(self, other: "Flag") -> bool:
+        """Return whether both can be declared: they are two flags, or one flag with one default."""
+        if spelt(self.name) != spelt(other.name):
+            return True
+        return misfit(self, other.default) is None and self.default == other.default
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,13 @@ def table_of(tables: Mapping[str, T], name: str | None) -> T | None:
     return None if name is None else tables.get(spelt(name))
 
 
+def refusal_of(settings: Settings, path: tuple[str, ...], problem: str, hint: str) -> ConfigurationError:
+    """Return the error for a table that cannot hold where it is, such as ``"steps", "charge", "cache"``."""
+    place = PATHS.normal(path)
+    found = [str(origin) for at, origin in provenance(settings).items() if at[: len(place)] == place]
+    return _refusal(" and ".join(found) or ".".join(path), problem, hint)
+
+
 def _given(table: BaseModel) -> dict[str, Any]:
     values = {name: getattr(table, name) for name in type(table).model_fields if name != "enabled"}
     return {name: value for name, value in values.items() if value is not None}
