@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, Token, copy_context
+from dataclasses import replace
 from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -50,6 +51,8 @@ class Runtime:
         store: a store or its URL; takes precedence over the settings.
         sinks: called with a :class:`~awaitly.observe.bus.Notice` for everything that happens; they cannot harm a run.
         clock: default: the machine's.
+        flags: who decides feature flags where settings do not: a mapping of flags to rules, a function of a flag's name
+            and a context, a client of OpenFeature, or an :class:`~awaitly.flags.provider.FlagProvider`.
         workflows: those whose unfinished runs are taken over at the start. Others join when they are first used.
         recover: whether unfinished runs are taken over at all; without it, only what is asked for is executed.
 
@@ -161,6 +164,7 @@ class Runtime:
             context=context,
             bind=self.library.binding,
             program=self.library.program,
+            check_flags=self.library.check_flags,
             start_run=self._begin,
             check=_check,
             decide=self._decide,
@@ -274,12 +278,13 @@ class Runtime:
                 before the run's end, or with changed ``arguments`` those that still fit.
             id: The new run's id; default: made up.
             arguments: Other arguments for the workflow.
-            flags: Values of feature flags for the new run. A flag on which an outcome that is kept depended stays as
-                it was decided.
+            flags: Values of feature flags for the new run. One on which an outcome that is kept depended stays as it
+                was.
 
         Raises:
             RunNotFound: If there is no run with this id.
-            RunRefused: If nothing of that name is recorded.
+            RunRefused: If nothing of that name is recorded, or a flag cannot have another value than it had.
+            ConfigurationError: For flags that no step has.
         """
         return await self._opened().fork(run_id, at=at, id=id, arguments=arguments, flags=flags)
 
@@ -315,12 +320,22 @@ class Runtime:
     # Inside.
 
     async def _begin(
-        self, workflow: Workflow[..., Any, Any], options: RunOptions, args: Any, kwargs: Any, *, wanted: Wanted
+        self,
+        workflow: Workflow[..., Any, Any],
+        options: RunOptions,
+        args: Any,
+        kwargs: Any,
+        *,
+        wanted: Wanted,
+        flags: Mapping[str, FlagValue] | None = None,
     ) -> Any:
+        """Begin a run; ``flags`` are those of the run in which it is begun, which its own options change."""
         control = self._opened()
         program = self.library.program(workflow)
         if options.flags:
             self.library.check_flags(program, options.flags)
+        if flags:
+            options = replace(options, flags={**flags, **options.flags})
         if program.graph.durable and asyncio.get_running_loop() is not self.loop:
             return await on(self.loop, control.begin, program, options, args, kwargs, wanted)
         return await control.begin(program, options, args, kwargs, wanted)

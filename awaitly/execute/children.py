@@ -33,6 +33,10 @@ def child_binding(run: "Run", workflow: Any, options: Any, identity: str, wanted
     """Return how a child run is called like a step, and what asks it to end.
 
     Its id is the parent's id and the identity of the call, unless its key or the options give one.
+
+    Raises:
+        NotSupported: If a handle is wanted.
+        ConfigurationError: For flags of the child that it does not have.
     """
     if wanted == "handle":
         raise NotSupported(
@@ -40,6 +44,8 @@ def child_binding(run: "Run", workflow: Any, options: Any, identity: str, wanted
             hint=f"await {workflow.name}(...) there, or several in gather(...)",
         )
     program = run.services.program(workflow)
+    if options.flags:
+        run.services.check_flags(program, options.flags)
     child = ChildCall(run, workflow, options, identity)
     binding = StepBinding(
         name=program.graph.workflow,

@@ -61,7 +61,7 @@ async def plan_fork(
     """Return what a fork of a run would keep; ``flags`` are given to the new run, as to one that is started.
 
     Raises:
-        RunRefused: If no outcome of ``at`` is recorded.
+        RunRefused: If no outcome of ``at`` is recorded, or an outcome that is kept depended on another value of a flag.
     """
     facts = await engine.store.read(run_id)
     started = start_of(run_id, facts)

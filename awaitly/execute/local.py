@@ -57,6 +57,12 @@ class LocalHost(PlainHost):
         answer.__qualname__ = binding.name  # type: ignore[attr-defined]  # named when it is never awaited
         return answer
 
+    def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
+        """Begin an independent run, which has the flags of this one."""
+        flags: dict[str, Any] = {spelt(name): value for name, value in self._run.flags.items()}
+        flags |= {name: asked.result() for name, asked in self._flags.items() if asked.done()}
+        return self._start(workflow, options, args, kwargs, wanted=wanted, flags=flags)
+
     async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
         chosen = await self._chosen(binding) if binding.variants else binding
         plain = chosen.pipeline is None and chosen.timeout is None and not chosen.blocking

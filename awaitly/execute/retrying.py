@@ -13,6 +13,7 @@ from awaitly.model.facts import (
     DeadlinePassed,
     Ending,
     Fact,
+    FlagDecided,
     RetryScheduled,
     RunFinished,
     RunRetried,
@@ -73,7 +74,10 @@ async def _continued(
     if not await engine.store.truncate(run_id, fence, cut, fact):
         raise LeaseLost(f"run {run_id!r} has been taken over by another process")
     log = Log(engine.services.committer, run_id, engine.lease.owner.id, fence, cut + 1)
-    engine.execute(program, log, started, [*facts[1:cut], fact], resumed=True)
+    decided = [fact for fact in facts[cut:] if isinstance(fact, FlagDecided)]  # and stays so for the run's whole life
+    for decision in decided:
+        log.append(decision)
+    engine.execute(program, log, started, [*facts[1:cut], fact, *decided], resumed=True)
 
 
 def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:

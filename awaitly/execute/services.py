@@ -1,7 +1,7 @@
 """What runs share: the parts of a runtime, handed down once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,6 +57,7 @@ class Services:
     context: Context  # of no run: for what belongs to nobody's branch
     bind: Callable[[Any], StepBinding]
     program: Callable[[Any], Program]
+    check_flags: Callable[[Program, Mapping[str, Any]], None]
     start_run: Callable[..., Coroutine[Any, Any, Any]]
     check: Callable[[Program, str, Sequence[Fact]], None]
     start_child: StartChild = field(init=False)  # of the engine, which needs these services
