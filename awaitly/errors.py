@@ -36,7 +36,7 @@ Exception
     ├── RunRefused           run-refused
     ├── RunStopped           run-stopped
     │   └── ShuttingDown     shutting-down
-    ├── Overloaded           overloaded
+    ├── Overloaded           runtime-overloaded
     ├── StuckRun             run-stuck
     ├── Mismatch             graph-mismatch
     ├── LeaseLost            lease-lost
@@ -398,7 +398,7 @@ class ShuttingDown(RunStopped, code="shutting-down"):
     hint = "Start the run in another process, or again when this one is back"
 
 
-class Overloaded(AwaitlyError, code="overloaded"):
+class Overloaded(AwaitlyError, code="runtime-overloaded"):
     """As many runs are executed here as may be; nothing was stored of another one."""
 
     retryable = True

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from awaitly.declare.host import HOST, Wanted, install
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
-from awaitly.errors import NotSupported, RunStopped, UnexpectedError
+from awaitly.errors import NotSupported, RunStopped, ShuttingDown, UnexpectedError
 from awaitly.execute.keeping import PerLoop
 from awaitly.execute.loops import at_home, on
 from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue
 from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
+from awaitly.model.notice import Beginner, Watcher
 from awaitly.model.state import RunRecord, Status
 from awaitly.policies.clock import SystemClock
 from awaitly.policies.sharing import SHARED, Shared, adopt
@@ -50,6 +51,8 @@ class Runtime:
         settings: default: read from the environment and files (:class:`awaitly.settings.Settings`).
         store: a store or its URL; takes precedence over the settings.
         sinks: called with a :class:`~awaitly.observe.bus.Notice` for everything that happens; they cannot harm a run.
+        watchers: observers of awaitly's own, such as :class:`~awaitly.observe.tracing.Tracing`: called with the same at
+            once, on the event loop.
         clock: default: the machine's.
         flags: who decides feature flags where settings do not: a mapping of flags to rules, a function of a flag's name
             and a context, a client of OpenFeature, or an :class:`~awaitly.flags.provider.FlagProvider`.
@@ -68,6 +71,7 @@ class Runtime:
         store: "Store | str | os.PathLike[str] | None" = None,
         flags: object = None,
         sinks: "Sequence[Sink]" = (),
+        watchers: "Sequence[Watcher]" = (),
         clock: Clock | None = None,
         workflows: Sequence[Workflow[..., Any, Any]] = (),
         recover: bool = True,
@@ -78,6 +82,8 @@ class Runtime:
         self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
+        self._watchers = tuple(watchers)
+        self._closing = False
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._control: Control | None = None  # while it is open
         self._bus: Bus | None = None
@@ -116,8 +122,9 @@ class Runtime:
         given = self._given_store if self._given_store is not None else self.settings.store
         store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
         self.loop = asyncio.get_running_loop()
+        self._closing = False
         await store.open()
-        self._bus = _bus(self._sinks) if self._sinks else None
+        self._bus = _bus(self._sinks, self._watchers) if self._sinks or self._watchers else None
         control = self._controlling(store)
         try:
             await control.open()
@@ -138,6 +145,7 @@ class Runtime:
         control, self._control = self._control, None
         if control is None:
             return
+        self._closing = True
         self.library.close()
         allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
@@ -169,6 +177,9 @@ class Runtime:
             check=_check,
             decide=self._decide,
             observe=self._bus.publish if self._bus is not None else None,
+            most_runs=self.settings.max_active_runs,
+            runs_wait=self.settings.overload == "queue",
+            trace=_beginning(self._watchers),
         )
         return Control(services, self.library, takes_over=self._recover)
 
@@ -348,6 +359,8 @@ class Runtime:
             self._bus.publish("", "", fact)
 
     def _opened(self) -> "Control":
+        if self._control is None and self._closing:
+            raise ShuttingDown("the runtime is shutting down")
         if self._control is None:
             raise RunStopped("the runtime is not open", hint="use it inside: async with Runtime(...) as rt")
         return self._control
@@ -389,10 +402,18 @@ def _piped(binding: "StepBinding", states: Shared, store: "Callable[[], Store]")
     return piped(binding, states, store)
 
 
-def _bus(sinks: "Sequence[Sink]") -> "Bus":
+def _beginning(watchers: "Sequence[Watcher]") -> Callable[[str, str], str] | None:
+    """Return what begins the trace of a run, if any of the watchers does."""
+    for watcher in watchers:
+        if isinstance(watcher, Beginner):
+            return watcher.begin
+    return None
+
+
+def _bus(sinks: "Sequence[Sink]", watchers: "Sequence[Watcher]") -> "Bus":
     from awaitly.observe.bus import Bus
 
-    return Bus(sinks)
+    return Bus(sinks, watchers)
 
 
 def _library(

@@ -1,7 +1,7 @@
 """What observers are told."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from awaitly.model.facts import Fact
 
@@ -17,6 +17,14 @@ class Notice(NamedTuple):
     workflow: str
     fact: Fact
     error: BaseException | None = None
+
+
+@runtime_checkable
+class Beginner(Protocol):
+    """A watcher that is asked before a run exists, too."""
+
+    def begin(self, run: str, workflow: str) -> str:
+        """Begin to trace a run; returns the ``traceparent`` that is stored with it."""
 
 
 Watcher: TypeAlias = Callable[[Notice], object]
