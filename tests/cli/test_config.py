@@ -13,13 +13,17 @@ from tests.cli.calling import FLOWS, Awaitly
 def test_every_setting_is_shown_with_its_source_and_its_default(
     awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown = [".".join(knob.path) for knob in PATHS.knobs if not knob.named]
     Path("awaitly.toml").write_text('[lease]\nttl = "1m30s"\n')
     monkeypatch.setenv("AWAITLY_BREAKERS__PAYMENTS__RESET_TIMEOUT", "60")
 
     answer = awaitly("config")
 
     assert (answer.status, answer.err) == (0, "")
-    assert [line.split(maxsplit=2) for line in answer.out.splitlines()] == [
+    rows = [line.split(maxsplit=2) for line in answer.out.splitlines()]
+    assert [row[0] for row in rows] == ["SETTING", *shown, "breakers.payments.reset_timeout"]
+    some = {"SETTING", "store", "secrets_dir", "lease.ttl", "shutdown_timeout", "breakers.payments.reset_timeout"}
+    assert [row for row in rows if row[0] in some] == [
         ["SETTING", "VALUE", "SOURCE".ljust(64) + "DEFAULT"],
         ["store", "sqlite:///awaitly.db", "default".ljust(64) + "sqlite:///awaitly.db"],
         ["secrets_dir", "-", "default".ljust(64) + "-"],
@@ -93,7 +97,7 @@ def test_what_the_template_has_as_defaults_are_values(awaitly: Awaitly) -> None:
 
     Path(".env").write_text("\n".join(given))
 
-    assert len(given) == 4
+    assert len(given) == 1 + sum(knob.default is not None for knob in PATHS.knobs if not knob.named)
     assert read_settings() == Settings()
 
 

@@ -28,7 +28,7 @@ async def parent(number: int) -> int:
 
 
 def limited(clock: VirtualClock, most: int, overload: str = "queue", store: str = "memory://") -> Runtime:
-    return Runtime(Settings(max_active_runs=most, overload=overload), store=store, clock=clock)  # type: ignore[arg-type]  # a plain str is fine for pydantic
+    return Runtime(Settings(max_active_runs=most, overload=overload), store=store, clock=clock)
 
 
 def test_runs_beyond_the_limit_wait_in_the_order_in_which_they_came() -> None:
