@@ -58,7 +58,7 @@ class Performer:
     async def _perform(self, course: CallCourse) -> None:
         run, call = self._run, course.made
         try:
-            began = course.clock.time()
+            call.began = began = course.clock.time()
             outcome, payload = await executed(run, course)
             now = course.clock.time()
             finished = StepFinished(
@@ -116,9 +116,10 @@ class Performer:
         now = self._services.clock.time()
         run.witness(
             StepCancelled(
-                at=now, call=call.identity, step=call.binding.name, arguments=call.arguments, attempts=call.attempts
+                at=now, call=call.identity, step=call.binding.name, arguments=call.arguments, attempts=call.attempts,
+                seconds=0.0 if call.began is None else now - call.began,
             )
-        )
+        )  # fmt: skip
 
     def stop(self) -> None:
         """Cancel what may be cancelled: the outcome of an effect under way is lost, but not the effect."""

@@ -245,12 +245,16 @@ class BreakerClosed(Fact):
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepCancelled(Fact):
-    """The body cancelled a call before it had an outcome, after ``attempts`` that had failed."""
+    """The body cancelled a call before it had an outcome, after ``attempts`` that had failed.
+
+    ``seconds`` is how long it had been under way, waiting for its turn included; 0 if it had not begun.
+    """
 
     call: str
     step: str
     arguments: str
     attempts: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

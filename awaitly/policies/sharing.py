@@ -91,8 +91,8 @@ class Shared:
         return found
 
     def states(self, kind: type[S]) -> Mapping[str, S]:
-        """Return the states of one kind by name, for those who report on them."""
-        return {name: state for (known, name), (_, state) in self._states.items() if known is kind}
+        """Return the states of one kind by name, for those who report on them, from whatever thread."""
+        return {name: state for (known, name), (_, state) in list(self._states.items()) if known is kind}
 
     def notice(self, kind: Callable[..., Fact], **fields: Any) -> None:
         """Tell the observer, if there is one, of a fact."""

@@ -173,8 +173,8 @@ class Turns(ABC):
 
     @property
     def waiting(self) -> int:
-        """The number of calls that wait."""
-        return sum(not turn.gone for turn in self._line)
+        """The number of calls that wait; may be asked from another thread."""
+        return sum(not turn.gone for turn in list(self._line))
 
     def lapses(self, began: float) -> float:
         """Return when a wait that begins now is given up; never, if its length is known beforehand."""

@@ -6,7 +6,9 @@ import pytest
 
 from awaitly import Err, Ok, RunCancelled, gather, race, settle, sleep, timeout, workflow
 from awaitly.errors import DeadlineExceeded, RunNotFound
+from awaitly.model.facts import StepCancelled
 from awaitly.model.state import Status
+from awaitly.policies.clock import pause
 from tests.execute.scene import Declined, Scene, keyed, limited, looked, none, read, write
 
 
@@ -173,6 +175,21 @@ def test_a_running_read_is_cancelled_at_once(scene: Scene) -> None:
             assert (await handle.result()).is_err()
         assert scene.log == ["a", "a cancelled"]
         assert "StepCancelled read#0" in scene.facts("run")
+
+    scene.play(story())
+
+
+def test_a_cancelled_call_says_how_long_it_had_been_under_way(scene: Scene) -> None:
+    async def story() -> None:
+        scene.hold("a")
+        async with scene.runtime() as rt:
+            handle = await rt.start(looking.options(id="run"), 1)
+            await scene.until("a")
+            await pause(scene.clock, 3)
+            await handle.cancel()
+            await handle.result()
+            (cancelled,) = [fact for fact in await rt.facts("run") if isinstance(fact, StepCancelled)]
+        assert cancelled.seconds == 3.0
 
     scene.play(story())
 
