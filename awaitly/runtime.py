@@ -20,6 +20,7 @@ from awaitly.execute.keeping import PerLoop
 from awaitly.execute.loops import at_home, on
 from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue
 from awaitly.model.clock import Clock
+from awaitly.model.context import Whereabouts
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
 from awaitly.model.notice import Beginner, Watcher
@@ -124,7 +125,8 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self._closing = False
         await store.open()
-        self._bus = _bus(self._sinks, self._watchers) if self._sinks or self._watchers else None
+        sinks = (*self._sinks, *_configured_sinks(self.settings))
+        self._bus = _bus(sinks, self._watchers) if sinks or self._watchers else None
         control = self._controlling(store)
         try:
             await control.open()
@@ -400,6 +402,23 @@ def _piped(binding: "StepBinding", states: Shared, store: "Callable[[], Store]")
     from awaitly.execute.pipelines import piped
 
     return piped(binding, states, store)
+
+
+def _configured_sinks(settings: "Settings") -> "Sequence[Sink]":
+    """Return the sinks that settings ask for, set up."""
+    if settings.logs.format is None:
+        return ()
+    from awaitly.observe.logs import Journalist, configure
+
+    configure(whereabouts, style=settings.logs.format, level=settings.logs.level)
+    return (Journalist(),)
+
+
+def whereabouts() -> Whereabouts | None:
+    """Return where in a run the calling code is; None if it is in none."""
+    about = getattr(HOST.get(), "about", None)
+    found: Whereabouts | None = None if about is None else about()
+    return found
 
 
 def _beginning(watchers: "Sequence[Watcher]") -> Callable[[str, str], str] | None:

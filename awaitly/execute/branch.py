@@ -15,7 +15,7 @@ from uuid import UUID
 
 from awaitly.errors import UsageError
 from awaitly.execute.outcomes import Outcome
-from awaitly.model.context import StepContext
+from awaitly.model.context import StepContext, Whereabouts
 from awaitly.model.facts import EachStarted
 from awaitly.model.identity import keyed, place
 
@@ -162,6 +162,11 @@ class Branch:
         """Return the UUID that this call always gets in this run."""
         self._check()
         return UUID(int=self.run.entropy(self.identity(frame, "uuid4")).getrandbits(128), version=4)
+
+    def about(self) -> Whereabouts:
+        """Return where this is, for what is logged here."""
+        run = self.run
+        return Whereabouts(run.id, run.program.graph.workflow, replaying=run.delivery.replaying)
 
     def current(self) -> StepContext:
         """Refuse: the body is not a step."""

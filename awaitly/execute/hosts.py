@@ -13,7 +13,7 @@ from awaitly.execute.attempts import Callee, once_through
 from awaitly.execute.outcomes import Returned, raisable
 from awaitly.execute.parallel import mapped, raced, settled, together
 from awaitly.model.clock import Clock
-from awaitly.model.context import StepContext
+from awaitly.model.context import StepContext, Whereabouts
 from awaitly.policies.clock import pause
 from awaitly.policies.course import Course
 from awaitly.policies.sharing import shared
@@ -107,6 +107,10 @@ class PlainHost:
     def uuid4(self, frame: FrameType) -> uuid.UUID:
         """Return a random UUID."""
         return uuid.uuid4()
+
+    def about(self) -> Whereabouts | None:
+        """Return where this is, for what is logged here; None outside of runs."""
+        return None
 
     def current(self) -> StepContext:
         """Return a context of no run; the idempotency key is fresh."""

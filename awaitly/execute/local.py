@@ -17,7 +17,7 @@ from awaitly.execute.outcomes import Outcome, Returned, carried, raisable
 from awaitly.execute.services import Decide
 from awaitly.flags.provider import Flag, FlagContext
 from awaitly.model.clock import Clock
-from awaitly.model.context import StepContext
+from awaitly.model.context import StepContext, Whereabouts
 from awaitly.model.facts import Ending
 from awaitly.model.identity import keyed
 from awaitly.model.names import spelt
@@ -109,6 +109,10 @@ class LocalHost(PlainHost):
         context = FlagContext(self._run.id, self._program.graph.workflow, self._run.metadata)
         return (await self._decide(flag, context)).value
 
+    def about(self) -> Whereabouts:
+        """Return where this is, for what is logged here."""
+        return Whereabouts(self._run.id, self._program.graph.workflow)
+
     def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
         """Return the course of a call, which has to be over with its run."""
         course = super().course(callee, args, kwargs)
@@ -159,7 +163,7 @@ class _Shared:
 class _LocalStep(PlainHost):
     """Inside a step's function; made for every call, so it computes its context only when asked."""
 
-    __slots__ = ("_binding", "_course", "_identity", "_run")
+    __slots__ = ("_binding", "_course", "_identity", "_run", "_workflow")
 
     def __init__(self, body: LocalHost, binding: StepBinding, identity: str, course: Course | None) -> None:
         self.clock = body.clock
@@ -168,6 +172,12 @@ class _LocalStep(PlainHost):
         self._identity = identity
         self._course = course
         self._run = body._run.id
+        self._workflow = body._program.graph.workflow
+
+    def about(self) -> Whereabouts:
+        """Return where this is, for what is logged here."""
+        attempt = 1 if self._course is None else self._course.attempts
+        return Whereabouts(self._run, self._workflow, self._binding.name, attempt)
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""

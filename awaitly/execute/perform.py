@@ -11,7 +11,7 @@ from awaitly.execute.course import CallCourse, Withheld
 from awaitly.execute.executed import executed
 from awaitly.execute.hosts import PlainHost, within_time
 from awaitly.execute.outcomes import Outcome
-from awaitly.model.context import StepContext
+from awaitly.model.context import StepContext, Whereabouts
 from awaitly.model.facts import StepCancelled, StepFinished
 from awaitly.model.identity import idempotency_key
 from awaitly.policies.course import Course
@@ -167,6 +167,11 @@ class DurableStep(PlainHost):
             fence=self._run.log.fence,
             time_left=self.time_left,
         )
+
+    def about(self) -> Whereabouts:
+        """Return where this is, for what is logged here."""
+        course = self._course
+        return Whereabouts(self._run.id, self._run.program.graph.workflow, course.name, course.attempts)
 
     def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
         """Return the course of a call of a step inside this one, which has to be over with it."""

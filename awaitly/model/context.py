@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +24,13 @@ class StepContext:
     def remaining(self) -> float | None:
         """Return the seconds left before the attempt's timeout or the run's deadline, whichever is nearer; or None."""
         return self.time_left()
+
+
+class Whereabouts(NamedTuple):
+    """Where in a run code is executed: in its body, or in a step's function. While ``replaying`` it ran before."""
+
+    run: str
+    workflow: str
+    step: str | None = None
+    attempt: int | None = None
+    replaying: bool = False

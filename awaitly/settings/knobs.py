@@ -17,7 +17,14 @@ from awaitly.flags.rules import Rule
 from awaitly.settings.masks import masked
 from awaitly.settings.paths import Path, Paths
 from awaitly.settings.sources import Found, Origin, Unreadable, nested, sources, spelling, strongest, twice
-from awaitly.settings.tables import BreakerSettings, LeaseSettings, LimiterSettings, StepSettings, WorkflowSettings
+from awaitly.settings.tables import (
+    BreakerSettings,
+    LeaseSettings,
+    LimiterSettings,
+    LogSettings,
+    StepSettings,
+    WorkflowSettings,
+)
 from awaitly.settings.values import Count, Span
 
 
@@ -58,6 +65,7 @@ class Settings(BaseSettings):
     overload: Literal["queue", "reject"] = Field(
         default="queue", description="Whether more runs than that wait, or are refused."
     )
+    logs: LogSettings = LogSettings()
     steps: dict[str, StepSettings] = Field(default={}, description="Steps by name.")
     breakers: dict[str, BreakerSettings] = Field(default={}, description="Circuit breakers by name.")
     limiters: dict[str, LimiterSettings] = Field(default={}, description="Limiters by name.")

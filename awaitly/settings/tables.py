@@ -31,6 +31,17 @@ class SwitchSettings(Table):
     enabled: bool | None = Field(default=None, description="Whether the step uses it at all.")
 
 
+class LogSettings(Table):
+    """What this process logs, to standard error."""
+
+    format: Literal["json", "console"] | None = Field(
+        default=None, description="Sets up logging, for machines or for people. Without it, logging is left alone."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The lowest level that is logged."
+    )
+
+
 class RetrySettings(Table):
     """How often a step is attempted again, and when."""
 

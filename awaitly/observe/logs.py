@@ -1,0 +1,241 @@
+"""Logs: every line that is logged inside a run says of which one, and each thing that happens to runs is a line.
+
+Nothing is bound anywhere. When a line is logged, a processor (structlog) and a filter (standard library) look at where
+that is: run, workflow, step and attempt, and the trace if there is one. A body that is replayed logged its lines
+before, so they are dropped.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal, TypeAlias
+
+import structlog
+import structlog.tracebacks
+from opentelemetry.trace import get_current_span
+
+from awaitly.model.context import Whereabouts
+from awaitly.model.facts import (
+    BreakerClosed,
+    BreakerOpened,
+    CacheHit,
+    Ending,
+    Fact,
+    FallbackTaken,
+    FlagDecided,
+    LeaseLapsed,
+    LimiterRejected,
+    RunFinished,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepRetrying,
+    StepStarted,
+)
+from awaitly.model.notice import Notice
+
+Format: TypeAlias = Literal["console", "json"]
+Where: TypeAlias = Callable[[], Whereabouts | None]
+Line: TypeAlias = tuple[int, str, dict[str, object]]
+
+NAMES: Mapping[str, str] = {
+    "run_id": "The run.",
+    "workflow": "Its workflow.",
+    "step": "The step whose function logs.",
+    "attempt": "The number of its attempt, from 1.",
+    "trace_id": "The trace, as 32 hexadecimal digits, where one is recorded.",
+    "span_id": "The span, as 16 hexadecimal digits, where one is recorded.",
+}
+"""What every line inside a run has."""
+
+
+def bound(where: Where) -> dict[str, object] | None:
+    """Return what a line that is logged here has to say; None if it was logged before and is to be dropped."""
+    here = where()
+    if here is None:
+        return {}
+    if here.replaying:
+        return None
+    names: dict[str, object] = {"run_id": here.run, "workflow": here.workflow}
+    if here.step is not None:
+        names |= {"step": here.step, "attempt": here.attempt}
+    span = get_current_span().get_span_context()
+    if span.is_valid:
+        names |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+    return names
+
+
+class RunProcessor:
+    """A processor for structlog, before what renders: adds where a line is logged; drops lines of a replay."""
+
+    def __init__(self, where: Where) -> None:
+        self._where = where
+
+    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Add what is not given.
+
+        Raises:
+            DropEvent: structlog's, during a replay.
+        """
+        names = bound(self._where)
+        if names is None:
+            raise structlog.DropEvent
+        for name, value in names.items():
+            event.setdefault(name, value)
+        return event
+
+
+class RunFilter(logging.Filter):
+    """A filter for handlers of the standard library: the same, as attributes of records."""
+
+    def __init__(self, where: Where) -> None:
+        super().__init__()
+        self._where = where
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add what is not given; False during a replay."""
+        names = bound(self._where)
+        if names is None:
+            return False
+        for name, value in names.items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+class Journalist:
+    """Writes a line for what happens to runs: a sink. Its logger is ``awaitly.runs``; steps that succeed are debug."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("awaitly.runs")
+
+    def __call__(self, notice: Notice) -> None:
+        """Write the line of a fact, if it has one."""
+        line = described(notice.fact)
+        if line is None or not self._log.isEnabledFor(line[0]):
+            return
+        level, event, names = line
+        if notice.run:
+            names = {"run_id": notice.run, "workflow": notice.workflow, **names}
+        unexpected = level >= logging.ERROR and notice.error is not None
+        self._log.log(level, event, extra=names, exc_info=notice.error if unexpected else None)
+
+
+def described(fact: Fact) -> Line | None:
+    """Return level, text and names of the line that a fact is logged as; None if it is not."""
+    match fact:
+        case RunStarted():
+            return logging.INFO, "run started", {}
+        case RunResumed(recorded=recorded):
+            return logging.INFO, "run resumed", {"recorded": recorded}
+        case RunFinished(ending=Ending.VALUE):
+            return logging.INFO, "run finished", {"outcome": fact.ending.value}
+        case RunFinished(ending=Ending.UNEXPECTED):
+            return logging.ERROR, "run failed unexpectedly", {"outcome": fact.ending.value}
+        case RunFinished(ending=ending):
+            return logging.WARNING, "run ended without a result", {"outcome": ending.value}
+        case RunReleased(code=code, reason=reason):
+            return logging.WARNING, "run stopped here, to be resumed", {"code": code, "reason": reason}
+        case LeaseLapsed():
+            return logging.WARNING, "lease lapsed", {}
+        case BreakerOpened(breaker=breaker, seconds=seconds, reason=reason):
+            return logging.ERROR, "circuit opened", {"breaker": breaker, "seconds": seconds, "reason": reason}
+        case BreakerClosed(breaker=breaker):
+            return logging.INFO, "circuit closed", {"breaker": breaker}
+        case _:
+            return _of_step(fact)
+
+
+def _of_step(fact: Fact) -> Line | None:
+    match fact:
+        case StepStarted(step=step, attempt=attempt):
+            return logging.DEBUG, "step started", {"step": step, "attempt": attempt}
+        case StepFinished(ending=Ending.VALUE, step=step):
+            return logging.DEBUG, "step finished", {"step": step, **_outcome(fact)}
+        case StepFinished(ending=Ending.UNEXPECTED, step=step):
+            return logging.WARNING, "step failed unexpectedly", {"step": step, **_outcome(fact)}
+        case StepFinished(step=step):
+            return logging.INFO, "step failed as declared", {"step": step, **_outcome(fact)}
+        case StepCancelled(step=step):
+            return logging.INFO, "step cancelled", {"step": step}
+        case StepRetrying(step=step, attempt=attempt, delay=delay, error=error):
+            return logging.WARNING, "step failed, trying again", {
+                "step": step, "attempt": attempt, "delay": round(delay, 3), "error": error,
+            }  # fmt: skip
+        case FallbackTaken(step=step, error=error):
+            return logging.WARNING, "fallback taken", {"step": step, "error": error}
+        case LimiterRejected(step=step, limiter=limiter):
+            return logging.WARNING, "limiter refused a call", {"step": step, "limiter": limiter}
+        case CacheHit(step=step):
+            return logging.DEBUG, "answered from the cache", {"step": step}
+        case FlagDecided(flag=flag, value=value, provider=provider, reason=reason):
+            return logging.INFO, "flag decided", {"flag": flag, "value": value, "provider": provider, "reason": reason}
+        case _:
+            return None
+
+
+def _outcome(fact: StepFinished) -> dict[str, object]:
+    names: dict[str, object] = {
+        "outcome": fact.ending.value, "attempts": fact.attempts, "seconds": round(fact.seconds, 6)
+    }  # fmt: skip
+    if fact.source:
+        names["source"] = fact.source
+    if fact.variant:
+        names["variant"] = fact.variant
+    return names
+
+
+def configure(where: Where, *, style: Format, level: str = "INFO") -> None:
+    """Let this process log to standard error, one line an event, through structlog and the standard library alike.
+
+    It replaces the handlers of the root logger and structlog's configuration: a program that has set up its own logs
+    adds :class:`RunProcessor` and :class:`RunFilter` there instead.
+
+    Args:
+        where: Says where a line is logged.
+        style: ``"json"`` for machines, ``"console"`` for people.
+        level: The lowest level that is shown.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            RunProcessor(where),
+            *shared,
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.addFilter(RunFilter(where))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()], processors=_rendering(style)
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _rendering(style: Format) -> list[Any]:
+    tidy: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if style == "json":
+        # Without the values of variables: there may be secrets among them.
+        traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        renderer = structlog.processors.ExceptionRenderer(traceback)
+        return [*tidy, renderer, structlog.processors.JSONRenderer(default=str)]
+    return [
+        *tidy,
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback),
+    ]

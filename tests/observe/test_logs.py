@@ -1,0 +1,193 @@
+"""What is logged inside a run says where; a replay logs nothing again."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from awaitly import Failure, Ok, Retry, Runtime, sleep, step, workflow
+from awaitly.settings import Settings
+from awaitly.settings.tables import LogSettings
+from awaitly.testing.clock import VirtualClock
+
+
+class Declined(Failure):
+    code: str
+
+
+tries: list[int] = []
+
+
+@step(retry=Retry(3, initial="10ms"))
+async def flaky(number: int) -> int:
+    tries.append(number)
+    logging.getLogger("shop").warning("trying", extra={"number": number})
+    structlog.get_logger("shop").info("trying harder", number=number)
+    if len(tries) < 2:
+        raise ConnectionError("busy")
+    return number
+
+
+@step(errors=Declined)
+def declining(code: str) -> None:
+    logging.getLogger("shop").info("in a thread")
+    raise Declined(code)
+
+
+@workflow(key="job:{number}")
+async def job(number: int) -> int:
+    logging.getLogger("shop").info("the body begins")
+    found = await flaky(number)
+    logging.getLogger("shop").info("the body goes on")
+    await sleep("1h")
+    structlog.get_logger("shop").info("the body ends")
+    return found
+
+
+@workflow(errors=Declined)
+async def declined(code: str) -> None:
+    await declining(code)
+
+
+@workflow
+async def broken() -> None:
+    raise RuntimeError("a bug")
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator["Lines"]:
+    """Return what is logged as JSON; the set-up of logs before the test is restored after it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    tries.clear()
+    yield Lines(capsys)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+class Lines:
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._read: list[dict[str, Any]] = []
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self._read += map(json.loads, self._capsys.readouterr().err.splitlines())
+        return iter(self._read)
+
+    def of(self, logger: str) -> list[dict[str, Any]]:
+        return [line for line in self if line["logger"] == logger]
+
+
+def logged(level: str = "info") -> Settings:
+    return Settings(logs=LogSettings(format="json", level=level))  # type: ignore[arg-type]  # a parameter of the tests
+
+
+def test_every_line_inside_a_run_says_where_it_was_logged(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> None:
+        async with Runtime(logged(), store="memory://", clock=clock) as rt:
+            assert await rt.run(job, 7) == Ok(7)
+
+    clock.run(story())
+
+    assert [
+        (line["event"], line["run_id"], line["workflow"], line.get("step"), line.get("attempt"), line.get("number"))
+        for line in lines.of("shop")
+    ] == [
+        ("the body begins", "job:7", "job", None, None, None),
+        ("trying", "job:7", "job", "flaky", 1, 7),
+        ("trying harder", "job:7", "job", "flaky", 1, 7),
+        ("trying", "job:7", "job", "flaky", 2, 7),
+        ("trying harder", "job:7", "job", "flaky", 2, 7),
+        ("the body goes on", "job:7", "job", None, None, None),
+        ("the body ends", "job:7", "job", None, None, None),
+    ]
+
+
+def test_a_replay_logs_nothing_again(lines: Lines, tmp_path: object) -> None:
+    store = f"sqlite:///{tmp_path}/runs.db"
+
+    async def first(clock: VirtualClock) -> None:
+        async with Runtime(logged(), store=store, clock=clock) as rt:
+            await rt.start(job, 7)
+            await clock.advance("1m")
+
+    async def second(clock: VirtualClock) -> None:
+        async with Runtime(logged(), store=store, clock=clock, workflows=[job]) as rt:
+            assert await (await rt.handle("job:7")).result() == Ok(7)
+
+    once, again = VirtualClock(), VirtualClock(auto=True)
+    once.run(first(once))
+    before = len(lines.of("shop"))
+    again.run(second(again))
+
+    assert [line["event"] for line in lines.of("shop")][before:] == ["the body ends"]
+
+
+def test_a_plain_step_logs_from_its_thread_like_any_other(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> None:
+        async with Runtime(logged(), store="memory://", clock=clock) as rt:
+            await rt.run(declined, "stolen")
+
+    clock.run(story())
+
+    (line,) = lines.of("shop")
+    assert (line["event"], line["step"], line["attempt"]) == ("in a thread", "declining", 1)
+
+
+def test_what_happens_to_runs_is_logged_at_the_level_that_it_deserves(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> None:
+        async with Runtime(logged(), store="memory://", clock=clock) as rt:
+            await rt.run(job, 7)
+            await rt.run(declined, "stolen")
+            await rt.run(broken)
+
+    clock.run(story())
+
+    assert [(line["level"], line["event"], line["workflow"]) for line in lines.of("awaitly.runs")] == [
+        ("info", "run started", "job"),
+        ("warning", "step failed, trying again", "job"),
+        ("info", "run finished", "job"),
+        ("info", "run started", "declined"),
+        ("info", "step failed as declared", "declined"),
+        ("warning", "run ended without a result", "declined"),
+        ("info", "run started", "broken"),
+        ("error", "run failed unexpectedly", "broken"),
+    ]
+
+
+def test_an_unexpected_failure_is_logged_with_its_traceback(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> None:
+        async with Runtime(logged("error"), store="memory://", clock=clock) as rt:
+            await rt.run(broken)
+
+    clock.run(story())
+
+    (line,) = lines
+    (raised,) = line["exception"]
+    assert (raised["exc_type"], raised["exc_value"]) == ("RuntimeError", "a bug")
+    assert "locals" not in raised["frames"][0]  # they may hold secrets
+
+
+def test_logging_is_left_alone_unless_settings_ask_for_it() -> None:
+    clock = VirtualClock(auto=True)
+    handlers = logging.getLogger().handlers[:]
+
+    async def story() -> None:
+        async with Runtime(Settings(), store="memory://", clock=clock) as rt:
+            await rt.run(declined, "stolen")
+
+    clock.run(story())
+
+    assert logging.getLogger().handlers == handlers
