@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from awaitly.compile.bindings import Bound
+from awaitly.compile.budget import NOTHING, Budget
 from awaitly.compile.errors_flow import ErrorFlow
 from awaitly.compile.escapes import declared_by, is_expected
 from awaitly.compile.reading import Reading
@@ -14,15 +15,18 @@ from awaitly.compile.targets import WorkflowTarget
 from awaitly.model.graph import Diagnostic, Node, OpaqueNode, Severity, children_of
 
 
-def diagnose(reading: Reading, bound: Bound, body: Iterable[Node] = ()) -> tuple[Diagnostic, ...]:
+def diagnose(
+    reading: Reading, bound: Bound, body: Iterable[Node] = (), budget: Budget = NOTHING
+) -> tuple[Diagnostic, ...]:
     """Apply every rule; errors come first, and both kinds in the order of the source.
 
     Args:
         reading: The workflow as read.
         bound: What ``bind_workflow`` made of it.
         body: Its nodes, of which the opaque ones are reported.
+        budget: The longest that its runs take, if all policies stay as declared.
     """
-    subject = Subject(reading, bound, tuple(_opaque(body)))
+    subject = Subject(reading, bound, tuple(_opaque(body)), budget)
     found = [*reading.problems, *(diagnostic for rule in RULES for diagnostic in rule.check(subject))]
     return tuple(sorted(dict.fromkeys(found), key=lambda diagnostic: _order(reading, diagnostic)))
 

@@ -50,7 +50,7 @@ class InForce:
         Raises:
             ConfigurationError: ``policy-conflict``, if a name stands for two different declarations.
         """
-        every = [one for step in steps for one in (step, *(variant.step for variant in step.variants))]
+        every = _with_substitutes(steps)
         for step in every:
             self._meet(step.options.policies)
             for variant in step.variants:
@@ -127,12 +127,33 @@ class InForce:
         table = table_of(tables, name)
         return declared if table is None else overridden(declared, table, self._settings, kind, str(name))
 
+    def effective(self, name: str, policies: Policies) -> Policies:
+        """Return the policies of a step with all numbers that are in force, also of what it shares with others."""
+        given: Any = self.policies(name, policies)
+        breaker = None if given.breaker is None else self._shared(given.breaker, name)
+        found: Policies = replace(
+            given, breaker=breaker, limiter=tuple(self._shared(one, name) for one in given.limiter)
+        )
+        return found
+
+    def _shared(self, declared: Any, step: str) -> Any:
+        if isinstance(declared, Costing):
+            return replace(declared, limiter=self._shared(declared.limiter, step))
+        if declared.name is not None:
+            return self.declaration(declared)
+        return replace(self.declaration(replace(declared, name=f"step {step}")), name=None)
+
     def graph(self, graph: Graph) -> Graph:
         """Return a workflow's graph with what settings say about its runs."""
         table = table_of(self._settings.workflows, graph.workflow)
         if table is None or table.deadline is None:
             return graph
         return graph.model_copy(update={"deadline": table.deadline})
+
+    def deadline(self, workflow: Workflow[..., Any, Any]) -> float | None:
+        """Return the seconds that a run of a workflow may take."""
+        table = table_of(self._settings.workflows, workflow.name)
+        return workflow.declared.deadline if table is None or table.deadline is None else table.deadline
 
     def _changed(self, policies: Policies, table: StepSettings, name: str) -> Policies:
         changes: dict[str, Any] = {
@@ -156,6 +177,20 @@ class InForce:
             return False
         table = table_of(tables, declared.name if declared.name is not None else f"step {step}")
         return table is not None and table.enabled is False
+
+
+def _with_substitutes(steps: Iterable[Step[..., Any, Any]]) -> list[Step[..., Any, Any]]:
+    """Return steps with all that may take their places: variants, and the steps that are fallbacks."""
+    found: dict[int, Step[..., Any, Any]] = {}
+    pending = list(steps)
+    while pending:
+        step = pending.pop(0)
+        if id(step) in found:
+            continue
+        found[id(step)] = step
+        fallback = getattr(step.options.policies.fallback, "to", None)
+        pending += [*(variant.step for variant in step.variants), *([fallback] if isinstance(fallback, Step) else [])]
+    return list(found.values())
 
 
 def _meet(known: dict[str, Any], declared: Any) -> None:

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from awaitly.compile.allowance import Allowance
 from awaitly.compile.bindings import bind_step
 from awaitly.compile.inforce import InForce
-from awaitly.compile.program import compile_workflow, steps_of
+from awaitly.compile.parsing import family_of, steps_of
+from awaitly.compile.program import compile_workflow
+from awaitly.compile.rules.budgets import RULE as BUDGET
+from awaitly.compile.rules.budgets import beyond_deadline
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import ConfigurationError
 from awaitly.flags.provider import Flag, FlagProvider, misfit, scalar
 from awaitly.flags.settings import SettingsFlags
-from awaitly.model.graph import Diagnostic, Severity
+from awaitly.model.graph import Diagnostic, Graph, Severity
 from awaitly.model.names import nearest, spelt
 from awaitly.model.program import Program, StepBinding
 from awaitly.settings import Settings
@@ -26,6 +30,11 @@ AnyWorkflow: TypeAlias = Workflow[..., Any, Any]
 _log = logging.getLogger("awaitly")
 
 
+def logged(diagnostic: Diagnostic) -> None:
+    """Log what the compiler warns of."""
+    _log.warning("%s. %s [%s]", diagnostic.message, diagnostic.hint, diagnostic.code)
+
+
 class Library:
     """Compiles workflows when they are first needed.
 
@@ -33,15 +42,21 @@ class Library:
         settings: The operator's.
         finish: Makes a binding one that can be executed, once its policies are in force.
         providers: Who decides flags.
+        warn: Told what is doubtful about a workflow here, that is with these settings and providers.
     """
 
     def __init__(
-        self, settings: Settings, finish: Callable[[StepBinding], StepBinding], providers: Sequence[FlagProvider] = ()
+        self,
+        settings: Settings,
+        finish: Callable[[StepBinding], StepBinding],
+        providers: Sequence[FlagProvider] = (),
+        warn: Callable[[Diagnostic], None] = logged,
     ) -> None:
         self.in_force = InForce(settings)
         self._settings = settings
         self._finish = finish
         self._providers = providers
+        self._warn = warn
         self._workflows: dict[str, AnyWorkflow] = {}
         self._programs: dict[int, Program] = {}
         self._warned: set[str] = set()
@@ -55,7 +70,7 @@ class Library:
             CompileError: For workflows that do not compile.
         """
         for workflow in workflows:
-            self.in_force.meet(steps_of(workflow), workflow)
+            self._meet(workflow)
         for workflow in workflows:
             self.program(workflow)
         if workflows:
@@ -71,7 +86,7 @@ class Library:
         program = self._programs.get(id(workflow.fn))
         if program is None:
             self._refuse_twin(workflow)
-            self.in_force.meet(steps_of(workflow), workflow)
+            self._meet(workflow)
             program = self._compiled(workflow)
             self._programs[id(workflow.fn)] = program
             self._workflows[workflow.name] = workflow
@@ -124,19 +139,35 @@ class Library:
             _check_value(name, value, flag)
 
     def close(self) -> None:
-        """Warn of what settings name and nothing had."""
-        self._warn_of_names(likely=False)
+        """Warn of what settings name and nothing had; who used nothing here cannot know."""
+        if self._workflows:
+            self._warn_of_names(likely=False)
+
+    def _meet(self, workflow: AnyWorkflow) -> None:
+        for one in family_of(workflow):
+            self.in_force.meet(steps_of(one), one)
 
     def _compiled(self, workflow: AnyWorkflow) -> Program:
-        program = compile_workflow(workflow, override=lambda binding: self._finish(self.in_force.binding(binding)))
+        program = compile_workflow(
+            workflow,
+            override=lambda binding: self._finish(self.in_force.binding(binding)),
+            shown=self.in_force.effective,
+        )
         for provider in self._providers:
             if isinstance(provider, SettingsFlags):
                 _check_rules(provider, program)
-        graph = self.in_force.graph(program.graph)
+        return replace(program, graph=self._judged(self.in_force.graph(program.graph), workflow, program))
+
+    def _judged(self, graph: Graph, workflow: AnyWorkflow, program: Program) -> Graph:
+        """Return a graph with what is to be said about it with these settings and providers."""
+        budget = Allowance(self.in_force.effective, self.in_force.deadline).run(workflow)
+        late = beyond_deadline(workflow.name, workflow.fn, budget, graph.deadline)
         nobody = tuple(self._undefined(flag, program) for flag in _flags_of(program) if not self._defined(flag))
-        for diagnostic in nobody:
-            _log.warning("%s. %s [%s]", diagnostic.message, diagnostic.hint, diagnostic.code)
-        return replace(program, graph=graph.model_copy(update={"diagnostics": (*graph.diagnostics, *nobody)}))
+        for diagnostic in (*late, *nobody):
+            if diagnostic not in graph.diagnostics:
+                self._warn(diagnostic)
+        kept = (found for found in graph.diagnostics if found.code != BUDGET.code)
+        return graph.model_copy(update={"budget": budget.spec(), "diagnostics": (*kept, *late, *nobody)})
 
     def _defined(self, flag: Flag) -> bool:
         return any(_may_know(provider, flag) for provider in self._providers)

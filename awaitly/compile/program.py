@@ -7,22 +7,24 @@ from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
-from awaitly.compile.bindings import Bound, bind_workflow, bound_step
+from awaitly.compile.allowance import Allowance
+from awaitly.compile.bindings import Bound
 from awaitly.compile.diagnosis import diagnose, error_name, leaving_errors
 from awaitly.compile.fingerprints import annotation_text, graph_fingerprint, step_aspects, step_fingerprint
-from awaitly.compile.following import read
-from awaitly.compile.nodes import nodes_of
+from awaitly.compile.parsing import Parsed, parsed
 from awaitly.compile.policies import policy_specs, variant_specs
-from awaitly.compile.reading import FunctionReading, Reading
+from awaitly.compile.reading import FunctionReading
 from awaitly.compile.signatures import text_of, typed_signature
 from awaitly.compile.sites import code_table, labels_of
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import CompileError
-from awaitly.model.graph import Diagnostic, Graph, Severity, StepSpec
+from awaitly.model.graph import Diagnostic, Graph, PolicySpec, Severity, StepSpec
 from awaitly.model.program import Program, StepBinding
+from awaitly.policies.pipeline import Policies
 
 Override: TypeAlias = Callable[[StepBinding], StepBinding]
+Shown: TypeAlias = Callable[[str, Policies], Policies]
 
 _HELD = "__awaitly_compiled__"
 
@@ -31,34 +33,28 @@ _HELD = "__awaitly_compiled__"
 class Compiled:
     """A workflow before any settings."""
 
-    reading: Reading
-    bound: Bound
+    parsed: Parsed
     graph: Graph
-
-    @property
-    def outdated(self) -> bool:
-        """Whether a step was given a verifier or a variant since, as by a module that was imported later."""
-        read = self.reading.steps.items()
-        return any(bound_step(found[0]) is not self.bound.steps[name] for name, found in read)
 
     @cached_property
     def program(self) -> Program:
         """The program; made when first run."""
-        parts = self.bound.parts
+        reading, bound = self.parsed.reading, self.parsed.bound
+        parts = bound.parts
         errors = tuple(found for found in self.graph.diagnostics if found.severity is Severity.ERROR)
         if errors or parts is None:
-            raise refusal(self.reading.workflow, errors)
+            raise refusal(reading.workflow, errors)
         return Program(
             graph=self.graph,
-            fn=self.reading.main.fn,
+            fn=reading.main.fn,
             errors=parts.errors,
             returns_result=parts.returns_result,
             key=parts.key,
             arguments=parts.arguments,
             result=parts.result,
             failure=parts.failure,
-            steps=self.bound.bindings,
-            code=dict(entry for function in self.reading.functions for entry in code_table(function)),
+            steps=bound.bindings,
+            code=dict(entry for function in reading.functions for entry in code_table(function)),
         )
 
 
@@ -71,21 +67,15 @@ def graph_of(workflow: Workflow[..., Any, Any]) -> Graph:
     return _compiled(workflow).graph
 
 
-def steps_of(workflow: Workflow[..., Any, Any]) -> tuple[Step[..., Any, Any], ...]:
-    """Return the steps that a workflow calls.
-
-    Raises:
-        CompileError: ``no-source`` or ``source-changed``: there is nothing to read.
-    """
-    return tuple(found[0] for found in _compiled(workflow).reading.steps.values())
-
-
-def compile_workflow(workflow: Workflow[..., Any, Any], *, override: Override | None = None) -> Program:
+def compile_workflow(
+    workflow: Workflow[..., Any, Any], *, override: Override | None = None, shown: Shown | None = None
+) -> Program:
     """Return what execution needs to run a workflow.
 
     Args:
         workflow: The workflow.
         override: Gives each step's binding as the settings want it.
+        shown: Gives the policies of a step, by its name, as the graph is to show them; default: those of its binding.
 
     Raises:
         CompileError: With every diagnostic that is an error, if there is any.
@@ -94,7 +84,8 @@ def compile_workflow(workflow: Workflow[..., Any, Any], *, override: Override | 
     if override is None:
         return program
     steps = {name: override(binding) for name, binding in program.steps.items()}
-    specs = {name: _with_policies(spec, steps[name]) for name, spec in program.graph.steps.items()}
+    show: Shown = shown or (lambda name, policies: policies)
+    specs = {name: _with_policies(spec, steps[name], show) for name, spec in program.graph.steps.items()}
     return replace(program, graph=program.graph.model_copy(update={"steps": specs}), steps=steps)
 
 
@@ -107,23 +98,21 @@ def refusal(workflow: Workflow[..., Any, Any], errors: tuple[Diagnostic, ...]) -
 
 
 def _compiled(workflow: Workflow[..., Any, Any]) -> Compiled:
-    # Kept with the function: whatever holds a compiled workflow holds its function, so that no weak table would do;
-    # and `options()` makes new Workflow values of one function all the time.
+    found = parsed(workflow)
     held = vars(workflow.fn)
     known: Compiled | None = held.get(_HELD)
-    if known is None or known.reading.workflow.declared is not workflow.declared or known.outdated:
-        reading = read(workflow)
-        bound = bind_workflow(reading)
-        known = held[_HELD] = Compiled(reading, bound, _graph(reading, bound))
+    if known is None or known.parsed is not found:
+        known = held[_HELD] = Compiled(found, _graph(found))
     return known
 
 
-def _graph(reading: Reading, bound: Bound) -> Graph:
+def _graph(found: Parsed) -> Graph:
+    reading, bound, body = found.reading, found.bound, found.body
     declared = reading.workflow.declared
     main = reading.main
-    body = nodes_of(reading)
     steps = {name: _spec(found[0], bound) for name, found in sorted(reading.steps.items())}
     functions = [(function.prefix, function.node) for function in reading.functions]
+    budget = Allowance().run(reading.workflow)
     return Graph(
         workflow=declared.name,
         function=main.name,
@@ -137,8 +126,9 @@ def _graph(reading: Reading, bound: Bound) -> Graph:
         steps=steps,
         children=tuple(sorted(reading.children)),
         body=body,
+        budget=budget.spec(),
         sites={label: callee for function in reading.functions for label, callee in labels_of(function).items()},
-        diagnostics=diagnose(reading, bound, body),
+        diagnostics=diagnose(reading, bound, body, budget),
         fingerprint=graph_fingerprint(functions, (f"{name}:{spec.fingerprint}" for name, spec in steps.items())),
     )
 
@@ -180,11 +170,15 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
     )
 
 
-def _with_policies(spec: StepSpec, binding: StepBinding) -> StepSpec:
+def _with_policies(spec: StepSpec, binding: StepBinding, shown: Shown) -> StepSpec:
     by_flag = {(variant.flag, variant.when): variant.binding for variant in binding.variants}
     variants = tuple(
-        variant.model_copy(update={"policies": policy_specs(by_flag[variant.flag, variant.when].policies)})
+        variant.model_copy(update={"policies": _shown(by_flag[variant.flag, variant.when], shown)})
         for variant in spec.variants
     )
-    policies = policy_specs(binding.policies)
+    policies = _shown(binding, shown)
     return spec.model_copy(update={"timeout": binding.timeout, "policies": policies, "variants": variants})
+
+
+def _shown(binding: StepBinding, shown: Shown) -> tuple[PolicySpec, ...]:
+    return policy_specs(shown(binding.name, binding.policies))

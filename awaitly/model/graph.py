@@ -96,6 +96,17 @@ class StepSpec(_Value):
     fingerprint: str
 
 
+class BudgetSpec(_Value):
+    """The longest that a run can take, by the policies of its steps.
+
+    ``seconds`` is the sum of ``terms``; what is ``unlimited`` comes on top, so that with it nobody knows the whole.
+    """
+
+    seconds: float = 0.0
+    terms: tuple[str, ...] = ()
+    unlimited: tuple[str, ...] = ()
+
+
 class Argument(_Value):
     """Where an argument of a call comes from: ``source`` names call sites, parameters or literals."""
 
@@ -264,6 +275,7 @@ class Graph(_Value):
     steps: dict[str, StepSpec] = Field(default_factory=dict)
     children: tuple[str, ...] = ()
     body: tuple[Node, ...] = ()
+    budget: BudgetSpec = BudgetSpec()
     sites: dict[str, str] = Field(
         default_factory=dict
     )  # every call site that can own an identity -> step, or other callee

@@ -1,6 +1,6 @@
 """All rules, in the order in which the documentation lists them."""
 
-from awaitly.compile.rules import calls, declarations, determinism, effects, failures
+from awaitly.compile.rules import budgets, calls, declarations, determinism, effects, failures
 from awaitly.compile.rules.rule import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -9,4 +9,5 @@ RULES: tuple[Rule, ...] = (
     *determinism.RULES,
     *effects.RULES,
     *calls.RULES,
+    *budgets.RULES,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from awaitly.compile.bindings import Bound
+from awaitly.compile.budget import NOTHING, Budget
 from awaitly.compile.errors_flow import ErrorFlow
 from awaitly.compile.reading import Call, FunctionReading, Reading
 from awaitly.compile.targets import FunctionTarget, Instance, LocalFunction, Native, Target
@@ -37,6 +38,7 @@ class Subject:
     reading: Reading
     bound: Bound
     opaque: tuple[OpaqueNode, ...] = ()
+    budget: Budget = NOTHING
 
     @cached_property
     def flow(self) -> ErrorFlow:
@@ -86,14 +88,17 @@ class Rule:
 
     def check(self, subject: Subject) -> Iterator[Diagnostic]:
         """Yield a diagnostic for each finding."""
-        for finding in self.find(subject):
-            yield Diagnostic(
-                code=self.code,
-                severity=self.severity,
-                message=finding.message,
-                hint=finding.hint,
-                position=finding.position,
-            )
+        yield from map(self.diagnostic, self.find(subject))
+
+    def diagnostic(self, finding: Finding) -> Diagnostic:
+        """Return the diagnostic of a finding."""
+        return Diagnostic(
+            code=self.code,
+            severity=self.severity,
+            message=finding.message,
+            hint=finding.hint,
+            position=finding.position,
+        )
 
 
 def target_name(target: Target) -> str:
