@@ -63,7 +63,7 @@ class Shared:
         if known is None:
             in_force = declaration if self._effective is None else self._effective(declaration)
             known = self._states[key] = declaration, make(in_force)
-        if known[0] != declaration:
+        if known[0] is not declaration and known[0] != declaration:  # comparing takes longer than a call
             raise ConfigurationError(
                 f"{declaration.name!r} is declared twice, and not the same: as {known[0]!r} and as {declaration!r}",
                 hint="declare it once and use that, or give one of them another name",
