@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from awaitly.execute.control import Control
     from awaitly.execute.history import Arguments, ForkPlan, Verdict
     from awaitly.execute.hosts import PlainHost
+    from awaitly.flags.given import Given
     from awaitly.model.graph import Graph
     from awaitly.model.program import Program, StepBinding
     from awaitly.observe.bus import Bus, Sink
@@ -70,7 +71,7 @@ class Runtime:
         settings: "Settings | None" = None,
         *,
         store: "Store | str | os.PathLike[str] | None" = None,
-        flags: object = None,
+        flags: "Given" = None,
         sinks: "Sequence[Sink]" = (),
         watchers: "Sequence[Watcher]" = (),
         clock: Clock | None = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, 
 from awaitly.declare.checks import checked_errors, checked_function, checked_options, checked_tags, checked_text
 from awaitly.declare.host import compiler, host
 from awaitly.errors import ConfigurationError, UnexpectedError, UsageError
+from awaitly.flags.provider import FlagValue
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact
 from awaitly.model.state import Status
@@ -65,7 +66,7 @@ class RunOptions:
 
     id: str | None = None
     deadline: float | None = None
-    flags: Mapping[str, object] = field(default_factory=dict)
+    flags: Mapping[str, FlagValue] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     attach: bool = True  # False: a run that is already running is refused
 
@@ -148,7 +149,7 @@ class Workflow(Generic[P, T_co, E_co]):
         *,
         id: str | None = None,
         deadline: Duration | None = None,
-        flags: Mapping[str, object] | None = None,
+        flags: Mapping[str, FlagValue] | None = None,
         metadata: Mapping[str, str] | None = None,
         attach: bool | None = None,
     ) -> "Workflow[P, T_co, E_co]":
@@ -157,7 +158,7 @@ class Workflow(Generic[P, T_co, E_co]):
         Args:
             id: The run's id, and so its idempotency key; it takes precedence over the workflow's ``key``.
             deadline: The time the run may take from its start, a duration.
-            flags: Decisions of feature flags that override the providers'.
+            flags: Values of feature flags for the run; they win over everybody who decides flags, and are stored.
             metadata: Text that is stored with the run and shown with it.
             attach: Whether to join a run of this id that is already running (default), or to refuse (``False``).
         """

@@ -1,13 +1,26 @@
 """What people give as a provider of flags."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol, TypeAlias
 
 from awaitly.errors import ConfigurationError, NotSupported
-from awaitly.flags.function import FunctionFlags
+from awaitly.flags.function import Decider, FunctionFlags
 from awaitly.flags.provider import FlagProvider
 from awaitly.flags.rules import ruled
 from awaitly.flags.settings import SettingsFlags
+
+
+class Client(Protocol):
+    """A client of OpenFeature, as far as it tells one from others here."""
+
+    def get_boolean_details_async(
+        self, flag_key: str, default_value: bool, evaluation_context: Any = None, /
+    ) -> Coroutine[Any, Any, Any]:
+        """Evaluate a flag that is a boolean."""
+
+
+Given: TypeAlias = FlagProvider | Mapping[str, object] | Decider | Client | None
+"""What may be given: whatever :func:`provider_of` takes."""
 
 
 def provider_of(value: object) -> FlagProvider:

@@ -1,6 +1,6 @@
 """All the policies of a call, and the one order in which they lie around it."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial, wraps
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -86,7 +86,7 @@ class Policies:
         """Return these policies, and those of ``other`` where there are none here."""
         return replace(other, **self.given())
 
-    async def call(self, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call an asynchronous function with these policies around it, outside of any workflow.
 
         Raises:
@@ -104,7 +104,7 @@ class Policies:
         limit = Timeout(policies.attempt_timeout)
         return compose([*layers(policies, states, name), limit])
 
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         """Wrap an asynchronous function: every call of it has these policies around it."""
 
         @wraps(fn)
