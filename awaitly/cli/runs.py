@@ -163,8 +163,13 @@ def _fact_line(number: int, fact: Fact) -> Text:
     text = Text.assemble((f"{number:4}  {_moment(at)}  ", "dim"), (f"{kind:16}", "bold"))
     if isinstance(fact, RunStarted):
         document = {name: document[name] for name in ("workflow", "arguments", "parent", "forked_from")}
-    shown = (f"  {name}={brief(value)}" for name, value in document.items() if value not in (None, "", {}, 1))
+    shown = (f"  {name}={brief(value)}" for name, value in document.items() if _telling(name, value))
     return text.append("".join(shown))
+
+
+def _telling(name: str, value: Any) -> bool:
+    """Whether a field of a fact says anything: most are empty, and most calls take one attempt."""
+    return value not in (None, "", {}) and not (name in ("attempt", "attempts") and value == 1)
 
 
 @runs.command()

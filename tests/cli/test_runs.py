@@ -5,6 +5,22 @@ import pytest
 
 from tests.cli.calling import FLOWS, Awaitly
 
+VARIED = """
+from awaitly import step, workflow
+
+@step
+async def greet(name: str) -> str:
+    return f"Good morning, {name}"
+
+@greet.variant(flag="briefly")
+async def nod(name: str) -> str:
+    return name
+
+@workflow
+async def greeting(name: str) -> str:
+    return await greet(name)
+"""
+
 
 @pytest.fixture
 def sold(awaitly: Awaitly) -> None:
@@ -69,6 +85,25 @@ def test_the_facts_of_a_run_are_shown_in_order(awaitly: Awaitly) -> None:
     kinds = [line.split()[3] for line in awaitly("runs", "show", "order:7", "--facts").out.splitlines()]
 
     assert (kinds[0], kinds[-1], kinds.count("StepFinished")) == ("RunStarted", "RunFinished", 2)
+
+
+def test_the_facts_of_a_run_say_what_a_flag_was(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("varied.py").write_text(VARIED)
+    monkeypatch.setenv("AWAITLY_FLAGS__BRIEFLY", "true")
+    awaitly("run", "varied.py:greeting", "--id", "g", "--input", '"Ada"')
+
+    shown = awaitly("runs", "show", "g", "--facts")
+
+    assert 'flag="briefly"  value=true  provider="settings"' in shown.out
+
+
+@pytest.mark.usefixtures("sold")
+def test_settings_of_steps_are_no_business_of_commands_that_know_no_workflow(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWAITLY_STEPS__CHARGE__TIMEOUT", "3s")
+
+    assert awaitly("runs", "list").err == ""
 
 
 @pytest.mark.usefixtures("sold")
