@@ -1,0 +1,461 @@
+"""Facts to numbers: counters, histograms and gauges through OpenTelemetry's meter.
+
+Every instrument is a row of the table below: what is documented is written from it. Attribute values are names from the
+code, never ids or messages, and only so many of them.
+
+A histogram keeps examples of its values ("exemplars") with the trace that they belong to. An outcome is delivered
+outside of its step's task, where no span is current, so what is kept is the trace that the fact of the run's start
+carries: the right trace, with the id of the run's span in place of the step's. Only sampled traces are kept. Of a run
+that was taken over it is the trace that it began in; later ones link to that.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import (
+    CallbackOptions,
+    Counter,
+    Histogram,
+    Meter,
+    MeterProvider,
+    Observation,
+    get_meter_provider,
+)
+from opentelemetry.trace import get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from awaitly.errors import LeaseLost, StepTimeout, UnexpectedError
+from awaitly.model.facts import (
+    BreakerClosed,
+    BreakerHalfOpened,
+    BreakerOpened,
+    BreakerRejected,
+    CacheHit,
+    Committed,
+    Fact,
+    FallbackTaken,
+    LeaseLapsed,
+    LimiterRejected,
+    LimiterWaited,
+    RunFinished,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepHedged,
+    StepRetrying,
+)
+from awaitly.model.notice import Notice
+
+MOST_NAMES = 1000  # different pairs of workflow and step, and of any other name
+OTHER = "other"  # what those beyond are called
+
+MOMENTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+LIVES = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 6 * 3600, 86400, 7 * 86400)
+COMMITS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
+
+
+class Kind(StrEnum):
+    """How an instrument gets its values."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    ASKED_COUNTER = "observable counter"
+    ASKED_GAUGE = "observable gauge"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instrument:
+    """A row of the table.
+
+    Attributes:
+        attributes: the names of what tells its series apart; the first one is the key of what an asked one answers.
+        bounds: the upper bounds of a histogram's buckets, as advice: a view of the SDK may say otherwise.
+        asks: which field of :class:`Gauges` gives the values of an asked one.
+        several: what becomes of the answers where several runtimes report to one provider.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    asks: str = ""
+    several: Callable[[Iterable[float]], float] = sum
+
+
+RUN_DURATION = Instrument(
+    "awaitly.run.duration", Kind.HISTOGRAM, "s", "From a run's start to its end, restarts included.",
+    ("workflow", "outcome"), LIVES,
+)  # fmt: skip
+STEP_DURATION = Instrument(
+    "awaitly.step.duration", Kind.HISTOGRAM, "s",
+    "A step's call with all its attempts and waits; source says what gave the value if its function did not.",
+    ("workflow", "step", "outcome", "source"), MOMENTS,
+)  # fmt: skip
+STEP_RETRIES = Instrument(
+    "awaitly.step.retries", Kind.COUNTER, "{retry}", "Attempts that failed and were followed by another one.",
+    ("workflow", "step"),
+)  # fmt: skip
+STEP_TIMEOUTS = Instrument(
+    "awaitly.step.timeouts", Kind.COUNTER, "{timeout}", "Attempts that took longer than their step's timeout.",
+    ("workflow", "step"),
+)  # fmt: skip
+STEP_HEDGES = Instrument(
+    "awaitly.step.hedges", Kind.COUNTER, "{attempt}", "Attempts that began beside a slow one.", ("workflow", "step")
+)
+CACHE_HITS = Instrument(
+    "awaitly.cache.hits", Kind.COUNTER, "{hit}", "Calls that were answered from a cache.", ("workflow", "step")
+)
+FALLBACKS = Instrument(
+    "awaitly.fallbacks", Kind.COUNTER, "{fallback}", "Calls that failed and were answered by their fallback.",
+    ("workflow", "step"),
+)  # fmt: skip
+BREAKER_STATE = Instrument(
+    "awaitly.breaker.state", Kind.ASKED_GAUGE, "", "0 closed, 1 half-open, 2 open.", ("breaker",),
+    asks="breakers", several=max,
+)  # fmt: skip
+BREAKER_TRANSITIONS = Instrument(
+    "awaitly.breaker.transitions", Kind.COUNTER, "{transition}", "Changes of a circuit to a state.",
+    ("breaker", "state"),
+)  # fmt: skip
+BREAKER_REJECTIONS = Instrument(
+    "awaitly.breaker.rejections", Kind.COUNTER, "{call}", "Calls that an open circuit turned away.",
+    ("breaker", "workflow", "step"),
+)  # fmt: skip
+LIMITER_WAIT = Instrument(
+    "awaitly.limiter.wait", Kind.HISTOGRAM, "s", "Waits of calls for their turn; those that had none are not counted.",
+    ("limiter",), MOMENTS,
+)  # fmt: skip
+LIMITER_REJECTIONS = Instrument(
+    "awaitly.limiter.rejections", Kind.COUNTER, "{call}", "Calls that a limiter turned away.",
+    ("limiter", "workflow", "step"),
+)  # fmt: skip
+LIMITER_WAITING = Instrument(
+    "awaitly.limiter.waiting", Kind.ASKED_GAUGE, "{call}", "Calls that wait for their turn now.", ("limiter",),
+    asks="waiting",
+)  # fmt: skip
+RUNS_ACTIVE = Instrument(
+    "awaitly.runs.active", Kind.ASKED_GAUGE, "{run}", "Runs that this process executes now.", ("workflow",),
+    asks="active",
+)  # fmt: skip
+RUNS_QUEUED = Instrument(
+    "awaitly.runs.queued", Kind.ASKED_GAUGE, "{run}", "Runs that wait here until there is room for them.",
+    asks="queued",
+)  # fmt: skip
+QUEUE_AGE = Instrument(
+    "awaitly.runs.queue.age", Kind.ASKED_GAUGE, "s", "How long the first of them has been waiting.",
+    asks="queue_age", several=max,
+)  # fmt: skip
+RUNS_RESUMED = Instrument(
+    "awaitly.runs.resumed", Kind.COUNTER, "{run}", "Unfinished runs that this process took over.", ("workflow",)
+)
+RUNS_LOST = Instrument(
+    "awaitly.runs.lost", Kind.COUNTER, "{run}", "Runs that another process took over from this one.", ("workflow",)
+)
+REPLAY_FACTS = Instrument(
+    "awaitly.replay.facts", Kind.HISTOGRAM, "{fact}", "Facts that were recorded when a run was taken over.",
+    ("workflow",), COUNTS,
+)  # fmt: skip
+COMMIT_DURATION = Instrument(
+    "awaitly.commit.duration", Kind.HISTOGRAM, "s", "Commits to the store.", bounds=COMMITS
+)  # fmt: skip
+COMMIT_FACTS = Instrument(
+    "awaitly.commit.facts", Kind.HISTOGRAM, "{fact}", "Facts that one commit stored.", bounds=COUNTS
+)  # fmt: skip
+LEASE_LAPSES = Instrument(
+    "awaitly.lease.lapses", Kind.COUNTER, "{lapse}", "Times that this process did not renew its lease in time."
+)
+SINK_DROPPED = Instrument(
+    "awaitly.sink.dropped", Kind.ASKED_COUNTER, "{notice}", "Notices that a sink lost because it lagged behind.",
+    ("sink",), asks="dropped",
+)  # fmt: skip
+LOOP_LAG = Instrument(
+    "awaitly.loop.lag", Kind.ASKED_GAUGE, "s", "How late the event loop came to its last timer.",
+    asks="lag", several=max,
+)  # fmt: skip
+
+INSTRUMENTS: tuple[Instrument, ...] = tuple(row for row in list(vars().values()) if isinstance(row, Instrument))
+
+_STATES = {BreakerClosed: ("closed", 0), BreakerHalfOpened: ("half-open", 1), BreakerOpened: ("open", 2)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """What is asked when somebody collects; None: nobody knows.
+
+    They are called in whatever thread collects, while the event loop runs: each looks at a copy, such as
+    ``list(queue)``, and changes nothing.
+
+    Attributes:
+        active: the runs that are executed, by workflow.
+        queued: the runs that wait for room.
+        queue_age: the seconds that the first of them has been waiting; 0 if there is none.
+        waiting: the calls that wait, by limiter.
+        breakers: the names of all circuits: those that have not changed yet are closed.
+        dropped: the notices that were lost, by sink.
+        lag: the seconds by which the event loop was late.
+    """
+
+    active: Callable[[], Mapping[str, int]] | None = None
+    queued: Callable[[], int] | None = None
+    queue_age: Callable[[], float] | None = None
+    waiting: Callable[[], Mapping[str, int]] | None = None
+    breakers: Callable[[], Iterable[str]] | None = None
+    dropped: Callable[[], Mapping[str, int]] | None = None
+    lag: Callable[[], float] | None = None
+
+
+class Metrics:
+    """A watcher that counts and measures.
+
+    Args:
+        meter_provider: Where the numbers go; default: OpenTelemetry's global provider, whenever that is set.
+        gauges: What is asked for the rest; :meth:`attach` can say it later.
+    """
+
+    def __init__(self, meter_provider: MeterProvider | None = None, gauges: Gauges | None = None) -> None:
+        meter = (meter_provider or get_meter_provider()).get_meter("awaitly")
+        self._gauges = gauges or Gauges()
+        self._counters = {row: _counter(meter, row) for row in INSTRUMENTS if row.kind is Kind.COUNTER}
+        self._histograms = {row: _histogram(meter, row) for row in INSTRUMENTS if row.kind is Kind.HISTOGRAM}
+        _observe(meter, _joined(self, meter_provider))
+        self._step_duration = self._histograms[STEP_DURATION]
+        self._outcomes: dict[tuple[str, str, str, str], dict[str, str]] = {}
+        self._contexts: dict[str, Context] = {}  # by run, of those whose trace is sampled
+        self._started: dict[str, float] = {}  # by run
+        self._circuits: dict[str, int] = {}
+        self._workflows, self._steps = _Names(), _Names()
+        self._names = {name: _Names() for name in ("breaker", "limiter", "sink")}
+
+    def attach(self, gauges: Gauges) -> None:
+        """Ask these from now on, in place of those before; ``Gauges()`` asks nobody."""
+        self._gauges = gauges
+
+    def __call__(self, notice: Notice) -> None:
+        """Count and measure what happened."""
+        fact = notice.fact
+        if type(fact) is StepFinished:
+            attributes = self._outcomes.get((notice.workflow, fact.step, fact.ending, fact.source))
+            if attributes is None:
+                attributes = self._outcome(notice.workflow, fact.step, fact.ending.value, fact.source)
+            seconds = fact.seconds if fact.seconds > 0 else 0.0  # the wall clock may have been set back
+            self._step_duration.record(seconds, attributes, self._contexts.get(notice.run))
+            if notice.error is not None and _timed_out(notice.error):
+                self.count(STEP_TIMEOUTS, notice, fact)
+        elif (handle := _HANDLERS.get(type(fact))) is not None:
+            handle(self, notice, fact)
+
+    # Runs.
+
+    def _run_started(self, notice: Notice, fact: RunStarted) -> None:
+        self._begin(notice.run, fact.at, fact.trace)
+
+    def _run_resumed(self, notice: Notice, fact: RunResumed) -> None:
+        self._begin(notice.run, fact.started, fact.trace)
+        self.count(RUNS_RESUMED, notice, fact)
+        self._record(REPLAY_FACTS, fact.recorded, notice, fact)
+
+    def _run_released(self, notice: Notice, fact: RunReleased) -> None:
+        self._forget(notice.run)
+        if fact.code == LeaseLost.code:
+            self.count(RUNS_LOST, notice, fact)
+
+    def _run_finished(self, notice: Notice, fact: RunFinished) -> None:
+        started = self._started.get(notice.run)
+        if started is not None:
+            self._record(RUN_DURATION, max(0.0, fact.at - started), notice, fact, outcome=fact.ending.value)
+        self._forget(notice.run)
+
+    def _begin(self, run: str, started: float, trace: str) -> None:
+        self._started[run] = started
+        context = _sampled(trace) if trace else None
+        if context is not None:
+            self._contexts[run] = context
+
+    def _forget(self, run: str) -> None:
+        self._started.pop(run, None)
+        self._contexts.pop(run, None)
+
+    # Steps.
+
+    def _outcome(self, workflow: str, step: str, outcome: str, source: str) -> dict[str, str]:
+        """Return the attributes of an outcome; they are kept if its names are."""
+        known = self._steps(workflow, step)
+        attributes = {"workflow": known[0], "step": known[1], "outcome": outcome}
+        if source:
+            attributes["source"] = source
+        if known == (workflow, step):
+            self._outcomes[workflow, step, outcome, source] = attributes
+        return attributes
+
+    def _step_cancelled(self, notice: Notice, fact: StepCancelled) -> None:
+        attributes = self._outcome(notice.workflow, fact.step, "cancelled", "")
+        self._step_duration.record(max(0.0, fact.seconds), attributes, self._contexts.get(notice.run))
+
+    def _step_retrying(self, notice: Notice, fact: StepRetrying) -> None:
+        self.count(STEP_RETRIES, notice, fact)
+        self._count_timeout(notice, fact)
+
+    def _fallback_taken(self, notice: Notice, fact: FallbackTaken) -> None:
+        self.count(FALLBACKS, notice, fact)
+        self._count_timeout(notice, fact)
+
+    def _count_timeout(self, notice: Notice, fact: StepRetrying | FallbackTaken) -> None:
+        if fact.error == StepTimeout.__name__:
+            self.count(STEP_TIMEOUTS, notice, fact)
+
+    # Policies and the store.
+
+    def _limiter_waited(self, notice: Notice, fact: LimiterWaited) -> None:
+        self._record(LIMITER_WAIT, fact.seconds, notice, fact)
+
+    def _breaker_changed(self, notice: Notice, fact: BreakerOpened | BreakerHalfOpened | BreakerClosed) -> None:
+        state, number = _STATES[type(fact)]
+        self._circuits[fact.breaker] = number
+        self.count(BREAKER_TRANSITIONS, notice, fact, state=state)
+
+    def _committed(self, notice: Notice, fact: Committed) -> None:
+        self._record(COMMIT_DURATION, max(0.0, fact.seconds), notice, fact)
+        self._record(COMMIT_FACTS, fact.facts, notice, fact)
+
+    # Recording.
+
+    def count(self, row: Instrument, notice: Notice, fact: Fact, **own: str) -> None:
+        """Add one to a counter."""
+        self._counters[row].add(1, self._attributes(row, notice, fact, own))
+
+    def _record(self, row: Instrument, value: float, notice: Notice, fact: Fact, **own: str) -> None:
+        context = self._contexts.get(notice.run)
+        self._histograms[row].record(value, self._attributes(row, notice, fact, own), context)
+
+    def _attributes(self, row: Instrument, notice: Notice, fact: Any, own: Mapping[str, str]) -> dict[str, str]:
+        attributes = dict(own)
+        if "step" in row.attributes:
+            attributes["workflow"], attributes["step"] = self._steps(notice.workflow, fact.step)
+        elif "workflow" in row.attributes:
+            (attributes["workflow"],) = self._workflows(notice.workflow)
+        for name, names in self._names.items():
+            if name in row.attributes:
+                (attributes[name],) = names(getattr(fact, name))
+        return attributes
+
+    def answers(self, row: Instrument) -> Iterable[tuple[str, float]]:
+        """Return the values of an asked instrument, by its attribute if it has one."""
+        ask: Callable[[], Any] | None = getattr(self._gauges, row.asks)
+        if row is BREAKER_STATE:  # a circuit is not asked: looking at it may change it, and this is another thread
+            found = dict.fromkeys(() if ask is None else ask(), 0) | self._circuits.copy()
+        elif ask is None:
+            return []
+        else:
+            found = ask() if row.attributes else {"": ask()}
+        names = self._names.get(row.attributes[0], self._workflows) if row.attributes else _unchanged
+        return [(names(name)[0], value) for name, value in found.items()]
+
+
+def _counts(row: Instrument) -> "_Handler":
+    return lambda metrics, notice, fact: metrics.count(row, notice, fact)
+
+
+_Handler: TypeAlias = Callable[[Metrics, Notice, Any], None]
+
+_HANDLERS: dict[type[Fact], _Handler] = {
+    RunStarted: Metrics._run_started,
+    RunResumed: Metrics._run_resumed,
+    RunReleased: Metrics._run_released,
+    RunFinished: Metrics._run_finished,
+    StepCancelled: Metrics._step_cancelled,
+    StepRetrying: Metrics._step_retrying,
+    StepHedged: _counts(STEP_HEDGES),
+    CacheHit: _counts(CACHE_HITS),
+    FallbackTaken: Metrics._fallback_taken,
+    LimiterWaited: Metrics._limiter_waited,
+    LimiterRejected: _counts(LIMITER_REJECTIONS),
+    BreakerRejected: _counts(BREAKER_REJECTIONS),
+    **dict.fromkeys(_STATES, Metrics._breaker_changed),
+    Committed: Metrics._committed,
+    LeaseLapsed: _counts(LEASE_LAPSES),
+}
+
+
+class _Names:
+    """Lets so many different names through; those that come later are all called other."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, ...]] = set()
+
+    def __call__(self, *names: str) -> tuple[str, ...]:
+        if names not in self._known:
+            if len(self._known) >= MOST_NAMES:
+                return (OTHER,) * len(names)
+            self._known.add(names)
+        return names
+
+
+def _unchanged(*names: str) -> tuple[str, ...]:
+    return names
+
+
+def _timed_out(error: BaseException) -> bool:
+    return isinstance(error, StepTimeout) or (
+        isinstance(error, UnexpectedError) and error.cause_code == StepTimeout.code
+    )
+
+
+def _sampled(trace: str) -> Context | None:
+    """Return a context in which the span of a ``traceparent`` is current, if that is sampled."""
+    context = TraceContextTextMapPropagator().extract({"traceparent": trace}, Context())
+    return context if get_current_span(context).get_span_context().trace_flags.sampled else None
+
+
+# An SDK keeps one instrument of a name, and of that the callbacks that came with the first who made it. So all that
+# report to one provider share them, for as long as they live.
+
+_Siblings: TypeAlias = "WeakValueDictionary[int, Metrics]"
+_global: _Siblings = WeakValueDictionary()
+_reporting: "WeakKeyDictionary[MeterProvider, _Siblings]" = WeakKeyDictionary()
+
+
+def _joined(metrics: Metrics, provider: MeterProvider | None) -> _Siblings:
+    """Return all that report to a provider, of which this is one."""
+    siblings = _global if provider is None else _reporting.setdefault(provider, WeakValueDictionary())
+    siblings[id(metrics)] = metrics
+    return siblings
+
+
+def _asked(row: Instrument, siblings: _Siblings, options: CallbackOptions) -> list[Observation]:
+    answers: dict[str, list[float]] = {}
+    for reference in siblings.valuerefs():  # a copy: others may join meanwhile
+        metrics = reference()
+        for name, value in () if metrics is None else metrics.answers(row):
+            answers.setdefault(name, []).append(value)
+    key = row.attributes[:1]
+    return [Observation(row.several(values), dict.fromkeys(key, name)) for name, values in answers.items()]
+
+
+def _observe(meter: Meter, siblings: _Siblings) -> None:
+    for row in INSTRUMENTS:
+        ask = [partial(_asked, row, siblings)]
+        if row.kind is Kind.ASKED_GAUGE:
+            meter.create_observable_gauge(row.name, ask, row.unit, row.description)
+        elif row.kind is Kind.ASKED_COUNTER:
+            meter.create_observable_counter(row.name, ask, row.unit, row.description)
+
+
+def _counter(meter: Meter, row: Instrument) -> Counter:
+    return meter.create_counter(row.name, row.unit, row.description)
+
+
+def _histogram(meter: Meter, row: Instrument) -> Histogram:
+    bounds = [float(bound) for bound in row.bounds]  # which is how Prometheus shows them
+    return meter.create_histogram(row.name, row.unit, row.description, explicit_bucket_boundaries_advisory=bounds)

@@ -1,0 +1,613 @@
+"""Runs as numbers: every instrument, driven by real runs in virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from opentelemetry import metrics as api
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+
+from awaitly import (
+    Breaker,
+    Concurrency,
+    Failure,
+    Fallback,
+    Hedge,
+    Ok,
+    Retry,
+    Runtime,
+    Workflow,
+    gather,
+    race,
+    sleep,
+    step,
+    workflow,
+)
+from awaitly.errors import StoreError
+from awaitly.model.facts import BreakerOpened, CacheHit, Ending, RunFinished, RunReleased, RunStarted, StepFinished
+from awaitly.model.notice import Notice
+from awaitly.observe.bus import Bus
+from awaitly.observe.metrics import INSTRUMENTS, MOST_NAMES, Gauges, Instrument, Kind, Metrics
+from awaitly.persist.stores.memory import MemoryStore
+from awaitly.policies.bulkhead import Bulkhead
+from awaitly.policies.clock import pause
+from awaitly.settings import Settings
+from awaitly.settings.tables import LeaseSettings
+from awaitly.testing.clock import VirtualClock
+from awaitly.testing.crash import CrashingStore, Life
+
+T = TypeVar("T")
+
+ROWS = {row.name: row for row in INSTRUMENTS}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+
+
+class Declined(Failure):
+    pass
+
+
+class Measured:
+    """One test's clock and store, what its steps do, and the numbers that came of it."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock(auto=True)
+        self.store = MemoryStore(monotonic=self.clock.monotonic)
+        self.reader = InMemoryMetricReader()
+        self.provider = MeterProvider(metric_readers=[self.reader])
+        self.watch = Metrics(self.provider)
+        self.doing: list[float | Exception] = []  # what the next attempts do: take seconds, or fail
+
+    def runtime(self, *workflows: Workflow[..., Any, Any], store: Any = None, **given: Any) -> Runtime:
+        """Return a runtime that these numbers are of, with further settings."""
+        return Runtime(
+            Settings(store="memory://", lease=LeaseSettings(ttl=15), **given),
+            store=store or self.store, clock=self.clock, workflows=workflows, watchers=[self.watch],
+        )  # fmt: skip
+
+    def play(self, story: Coroutine[Any, Any, T]) -> T:
+        """Run a story in virtual time."""
+        return self.clock.run(story, longest=20)
+
+    def run(self, flow: Workflow[..., Any, Any], *doing: float | Exception) -> Any:
+        """Run a workflow to its end, its steps' attempts doing this."""
+        self.doing = list(doing)
+
+        async def story() -> Any:
+            async with self.runtime(flow) as rt:
+                return await rt.run(flow)
+
+        return self.play(story())
+
+    async def act(self) -> str:
+        """Do what the next attempt does."""
+        what = self.doing.pop(0) if self.doing else 0.0
+        if isinstance(what, Exception):
+            raise what
+        await pause(self.clock, what)
+        return "done"
+
+    def tell(self, *notices: Notice) -> None:
+        """Let a bus deliver these."""
+        bus = Bus(watchers=[self.watch])
+        for notice in notices:
+            bus.publish(*notice)
+
+    def points(self, name: str) -> dict[str, Any]:
+        """Return the data points of an instrument, by the values of their attributes."""
+        data = self.reader.get_metrics_data()
+        metrics = [] if data is None else data.resource_metrics[0].scope_metrics[0].metrics
+        return {
+            " ".join(str(point.attributes[key]) for key in ROWS[name].attributes if key in point.attributes): point
+            for metric in metrics if metric.name == name
+            for point in metric.data.data_points
+        }  # fmt: skip
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """Return the values of an instrument; of a histogram how many it has."""
+        return {
+            names: point.count if isinstance(point, HistogramDataPoint) else point.value
+            for names, point in self.points(name).items()
+        }
+
+    def sums(self, name: str) -> dict[str, float]:
+        """Return the sums of a histogram."""
+        return {names: point.sum for names, point in self.points(name).items()}
+
+
+_measured: list[Measured] = []
+
+
+@pytest.fixture
+def measured() -> Iterator[Measured]:
+    """What steps of the test ask what to do, and what reads the numbers."""
+    _measured[:] = [Measured()]
+    yield _measured[0]
+    _measured[0].provider.shutdown()
+
+
+@step(errors=Declined)
+async def charge() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def checkout() -> str:
+    return await charge()
+
+
+@workflow(deadline="10s")
+async def hurried() -> str:
+    return await charge()
+
+
+@step(effect="read")
+async def look() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def racing() -> str:
+    return await race(charge(), sleep("2s"), look())
+
+
+@step(effect="read", retry=Retry(3, initial="1s", backoff="fixed", jitter="none"), timeout="5s")
+async def ask() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def asking() -> str:
+    return await ask()
+
+
+@step(effect="read", timeout="5s", fallback=Fallback(value="nothing"))
+async def guess() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def guessing() -> str:
+    return await guess()
+
+
+@step(effect="read", hedge=Hedge("1s"))
+async def hurry() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def hurrying() -> str:
+    return await hurry()
+
+
+@step(effect="read", cache="1h")
+async def remember() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def remembering() -> str:
+    return await remember() + await remember()
+
+
+@step(breaker=Breaker("payments", failure_threshold=2, reset_timeout="30s"))
+async def pay() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def paying() -> str:
+    return await pay()
+
+
+@step(effect="read", limiter=Concurrency("seats", limit=1, queue=1))
+async def sit() -> str:
+    return await _measured[0].act()
+
+
+@workflow
+async def sitting() -> int:
+    return len(await gather(sit(), sit()))
+
+
+@workflow
+async def crowding() -> int:
+    return len(await gather(sit(), sit(), sit()))
+
+
+# Steps.
+
+
+def test_a_step_is_one_record_with_its_outcome_and_its_time(measured: Measured) -> None:
+    measured.run(checkout, 0.02)
+
+    (point,) = measured.points("awaitly.step.duration").values()
+
+    assert dict(point.attributes) == {"workflow": "checkout", "step": "charge", "outcome": "value"}
+    assert (point.count, round(point.sum, 6)) == (1, 0.02)
+
+
+def test_failures_that_are_declared_and_others_are_told_apart(measured: Measured) -> None:
+    measured.run(checkout, Declined())
+    measured.run(checkout, OSError("away"))
+
+    assert measured.numbers("awaitly.step.duration") == {"checkout charge failure": 1, "checkout charge unexpected": 1}
+
+
+def test_a_cancelled_step_counts_with_the_time_that_it_had_been_under_way(measured: Measured) -> None:
+    measured.run(racing, 1, 60)
+
+    assert measured.sums("awaitly.step.duration") == {"racing charge value": 1.0, "racing look cancelled": 1.0}
+
+
+def test_steps_have_buckets_from_a_millisecond_to_ten_minutes(measured: Measured) -> None:
+    measured.run(checkout)
+
+    (point,) = measured.points("awaitly.step.duration").values()
+
+    assert (point.explicit_bounds[0], point.explicit_bounds[-1]) == (0.001, 600)
+
+
+def test_a_clock_that_is_set_back_makes_no_negative_time(measured: Measured) -> None:
+    measured.tell(Notice("run", "checkout", finished("charge", seconds=-3.0)))
+
+    assert measured.sums("awaitly.step.duration") == {"checkout charge value": 0.0}
+
+
+def test_retries_are_counted_and_their_delays_are_part_of_the_step(measured: Measured) -> None:
+    measured.run(asking, OSError("away"), OSError("away"), 0.5)
+
+    assert measured.numbers("awaitly.step.retries") == {"asking ask": 2}
+    assert measured.sums("awaitly.step.duration") == {"asking ask value": 2.5}
+
+
+def test_every_attempt_that_took_too_long_is_a_timeout_the_last_one_too(measured: Measured) -> None:
+    measured.run(asking, 60, 60, 60)
+
+    assert measured.numbers("awaitly.step.timeouts") == {"asking ask": 3}
+    assert measured.numbers("awaitly.step.retries") == {"asking ask": 2}
+    assert measured.numbers("awaitly.step.duration") == {"asking ask unexpected": 1}
+
+
+def test_other_errors_are_no_timeouts(measured: Measured) -> None:
+    measured.run(asking, OSError("away"), OSError("away"), OSError("away"))
+
+    assert measured.numbers("awaitly.step.timeouts") == {}
+
+
+def test_a_fallback_is_counted_and_hides_no_timeout(measured: Measured) -> None:
+    assert measured.run(guessing, 60) == Ok("nothing")
+
+    assert measured.numbers("awaitly.fallbacks") == {"guessing guess": 1}
+    assert measured.numbers("awaitly.step.timeouts") == {"guessing guess": 1}
+    assert measured.numbers("awaitly.step.duration") == {"guessing guess value fallback": 1}
+
+
+def test_hedges_are_counted(measured: Measured) -> None:
+    measured.run(hurrying, 60, 1)
+
+    assert measured.numbers("awaitly.step.hedges") == {"hurrying hurry": 1}
+
+
+def test_answers_of_a_cache_are_counted_and_told_apart_from_the_function_s(measured: Measured) -> None:
+    measured.run(remembering)
+
+    assert measured.numbers("awaitly.cache.hits") == {"remembering remember": 1}
+    assert measured.numbers("awaitly.step.duration") == {
+        "remembering remember value": 1,
+        "remembering remember value cache": 1,
+    }
+
+
+# Circuits and limiters.
+
+
+def test_a_circuit_is_followed_from_opening_to_closing(measured: Measured) -> None:
+    measured.doing = [OSError("away"), OSError("away")]
+    seen = []
+
+    async def story() -> None:
+        async with measured.runtime(paying) as rt:
+            measured.watch.attach(Gauges(breakers=lambda: ["payments", "idle"]))
+            seen.append(measured.numbers("awaitly.breaker.state"))
+            for _ in range(3):
+                await rt.run(paying)
+            seen.append(measured.numbers("awaitly.breaker.state"))
+            await pause(measured.clock, 30)
+            await rt.run(paying)
+            seen.append(measured.numbers("awaitly.breaker.state"))
+
+    measured.play(story())
+
+    assert seen == [{"payments": 0, "idle": 0}, {"payments": 2, "idle": 0}, {"payments": 0, "idle": 0}]
+    assert measured.numbers("awaitly.breaker.transitions") == {
+        "payments open": 1, "payments half-open": 1, "payments closed": 1,
+    }  # fmt: skip
+    assert measured.numbers("awaitly.breaker.rejections") == {"payments paying pay": 1}
+
+
+def test_a_circuit_that_changed_is_known_without_asking_anybody(measured: Measured) -> None:
+    measured.tell(Notice("", "", BreakerOpened(at=1.0, breaker="payments", seconds=30)))
+
+    assert measured.numbers("awaitly.breaker.state") == {"payments": 2}
+
+
+def test_waits_for_a_limiter_are_measured(measured: Measured) -> None:
+    measured.run(sitting, 2, 2)
+
+    assert measured.sums("awaitly.limiter.wait") == {"seats": 2.0}
+    assert measured.numbers("awaitly.limiter.wait") == {"seats": 1}
+
+
+def test_those_whom_a_limiter_turns_away_are_counted(measured: Measured) -> None:
+    measured.run(crowding, 2, 2)
+
+    assert measured.numbers("awaitly.limiter.rejections") == {"seats crowding sit": 1}
+
+
+def test_those_who_wait_for_a_limiter_are_asked_for(measured: Measured) -> None:
+    measured.doing = [2, 2]
+    seen = []
+
+    async def story() -> None:
+        async with measured.runtime(sitting) as rt:
+            states = rt.states
+            measured.watch.attach(
+                Gauges(waiting=lambda: {name: state.waiting for name, state in states.states(Bulkhead).items()})
+            )
+            handle = await rt.start(sitting)
+            await pause(measured.clock, 1)
+            seen.append(measured.numbers("awaitly.limiter.waiting"))
+            await handle.result()
+            seen.append(measured.numbers("awaitly.limiter.waiting"))
+
+    measured.play(story())
+
+    assert seen == [{"seats": 1}, {"seats": 0}]
+
+
+# Runs, the store, the process.
+
+
+@pytest.mark.parametrize(
+    ("flow", "doing", "outcome"),
+    [
+        (checkout, 3, "checkout value"),
+        (checkout, Declined(), "checkout failure"),
+        (checkout, OSError("away"), "checkout unexpected"),
+        (hurried, 60, "hurried deadline"),
+    ],
+)
+def test_a_run_is_one_record_with_its_outcome(
+    measured: Measured, flow: Workflow[..., Any, Any], doing: float | Exception, outcome: str
+) -> None:
+    measured.run(flow, doing)
+
+    assert measured.numbers("awaitly.run.duration") == {outcome: 1}
+
+
+def test_a_cancelled_run_is_told_apart(measured: Measured) -> None:
+    measured.doing = [60]
+
+    async def story() -> None:
+        async with measured.runtime(checkout) as rt:
+            handle = await rt.start(checkout)
+            await handle.cancel()
+            await handle.result()
+
+    measured.play(story())
+
+    assert measured.numbers("awaitly.run.duration") == {"checkout cancelled": 1}
+
+
+def test_a_run_that_a_crash_interrupted_is_measured_from_its_start_on(measured: Measured) -> None:
+    measured.doing = [5, 1]
+    dead = Life()
+
+    async def dying() -> None:
+        async with measured.runtime(checkout, store=CrashingStore(measured.store, dead)) as rt:
+            await rt.start(checkout.options(id="run"))
+            await pause(measured.clock, 2)
+            dead.die()
+            await asyncio.Future()
+
+    async def resuming() -> None:
+        async with measured.runtime(checkout) as rt:
+            await pause(measured.clock, 60)
+            assert await (await rt.handle("run")).result() == Ok("done")
+
+    dead.run(dying(), clock=measured.clock)
+    measured.watch = Metrics(measured.provider)  # another process
+    measured.play(resuming())
+
+    assert measured.numbers("awaitly.runs.resumed") == {"checkout": 1}
+    assert measured.sums("awaitly.replay.facts") == {"checkout": 1}
+    (point,) = measured.points("awaitly.run.duration").values()
+    assert point.count == 1
+    assert point.sum > 3  # the time between its two lives is part of it
+
+
+def test_what_another_process_took_over_is_counted_as_lost(measured: Measured) -> None:
+    measured.doing = [100, 1]
+    here = CrashingStore(measured.store, Life())
+
+    async def away(owner: str) -> bool:
+        raise StoreError("the store is away", code="store-unavailable")
+
+    async def story() -> None:
+        async with measured.runtime(checkout, store=here) as mine, measured.runtime(checkout) as theirs:
+            await mine.start(checkout.options(id="run"))
+            await pause(measured.clock, 1)
+            renew, here.renew = here.renew, away  # type: ignore[method-assign]  # cut off
+            await pause(measured.clock, 40)
+            here.renew = renew  # type: ignore[method-assign]
+            await (await theirs.handle("run")).result()
+            await pause(measured.clock, 20)
+
+    measured.play(story())
+
+    assert measured.numbers("awaitly.runs.lost") == {"checkout": 1}
+    assert measured.numbers("awaitly.lease.lapses") == {"": 1}
+
+
+def test_commits_are_measured_and_so_is_what_they_store(measured: Measured) -> None:
+    measured.run(checkout)
+
+    facts = measured.sums("awaitly.commit.facts")
+
+    assert facts == {"": 3}  # the start, the outcome, the end
+    assert measured.numbers("awaitly.commit.duration") == measured.numbers("awaitly.commit.facts")
+
+
+def test_nothing_is_kept_of_a_run_that_is_over_here(measured: Measured) -> None:
+    measured.tell(
+        started("finished"), Notice("finished", "checkout", RunFinished(at=2.0, ending=Ending.VALUE, payload=b"")),
+        started("released"), Notice("released", "checkout", RunReleased(at=2.0, code="run-stopped", reason="")),
+    )  # fmt: skip
+
+    assert measured.watch._started == {}
+    assert measured.watch._contexts == {}
+
+
+def test_a_run_whose_start_was_not_seen_has_no_duration(measured: Measured) -> None:
+    measured.tell(Notice("run", "checkout", RunFinished(at=2.0, ending=Ending.VALUE, payload=b"")))
+
+    assert measured.numbers("awaitly.run.duration") == {}
+
+
+# What is asked.
+
+
+def test_what_is_asked_is_asked_when_somebody_collects(measured: Measured) -> None:
+    measured.watch.attach(
+        Gauges(
+            active=lambda: {"checkout": 3, "refund": 1}, queued=lambda: 7, queue_age=lambda: 1.5,
+            dropped=lambda: {"Webhook": 4}, lag=lambda: 0.25,
+        )
+    )  # fmt: skip
+
+    assert measured.numbers("awaitly.runs.active") == {"checkout": 3, "refund": 1}
+    assert measured.numbers("awaitly.runs.queued") == {"": 7}
+    assert measured.numbers("awaitly.runs.queue.age") == {"": 1.5}
+    assert measured.numbers("awaitly.sink.dropped") == {"Webhook": 4}
+    assert measured.numbers("awaitly.loop.lag") == {"": 0.25}
+
+
+def test_what_nobody_knows_has_no_value(measured: Measured) -> None:
+    asked = [row.name for row in INSTRUMENTS if row.kind in (Kind.ASKED_GAUGE, Kind.ASKED_COUNTER)]
+
+    assert {name: measured.numbers(name) for name in asked} == {name: {} for name in asked}
+
+
+def test_several_runtimes_that_report_to_one_provider_are_added_up(measured: Measured) -> None:
+    measured.watch.attach(Gauges(active=lambda: {"checkout": 3}, queued=lambda: 2, queue_age=lambda: 5.0))
+    other = Metrics(measured.provider, Gauges(active=lambda: {"checkout": 1}, queued=lambda: 1, queue_age=lambda: 9.0))
+
+    assert measured.numbers("awaitly.runs.active") == {"checkout": 4}
+    assert measured.numbers("awaitly.runs.queued") == {"": 3}
+    assert measured.numbers("awaitly.runs.queue.age") == {"": 9.0}
+
+    del other
+    assert measured.numbers("awaitly.runs.active") == {"checkout": 3}
+
+
+def test_without_a_provider_the_global_one_is_told_even_if_it_is_set_later(
+    measured: Measured, global_provider: Callable[[MeterProvider], None]
+) -> None:
+    early = Metrics(gauges=Gauges(queued=lambda: 2))
+    measured.reader = InMemoryMetricReader()
+    global_provider(MeterProvider(metric_readers=[measured.reader]))
+    late = Metrics(gauges=Gauges(queued=lambda: 1))
+    for watch in (early, late):
+        Bus(watchers=[watch]).publish("run", "checkout", finished("charge"))
+
+    assert measured.numbers("awaitly.step.duration") == {"checkout charge value": 2}
+    assert measured.numbers("awaitly.runs.queued") == {"": 3}
+
+
+@pytest.fixture
+def global_provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[MeterProvider], None]:
+    """Set OpenTelemetry's global provider, for the test alone: it can be set only once."""
+    internal = api._internal
+    monkeypatch.setattr(internal, "_METER_PROVIDER", None)
+    monkeypatch.setattr(internal, "_METER_PROVIDER_SET_ONCE", type(internal._METER_PROVIDER_SET_ONCE)())
+    monkeypatch.setattr(internal, "_PROXY_METER_PROVIDER", type(internal._PROXY_METER_PROVIDER)())
+    return api.set_meter_provider
+
+
+# Names.
+
+
+def test_only_so_many_names_are_told_apart(measured: Measured) -> None:
+    steps = [f"step{number}" for number in range(MOST_NAMES + 2)]
+
+    measured.tell(*(Notice("run", "checkout", finished(name)) for name in steps))
+    measured.tell(Notice("run", "checkout", finished("step7")))
+
+    numbers = measured.numbers("awaitly.step.duration")
+    assert len(numbers) == MOST_NAMES + 1
+    assert numbers["other other value"] == 2
+    assert numbers["checkout step7 value"] == 2
+
+
+def test_counters_of_steps_know_the_same_names(measured: Measured) -> None:
+    measured.tell(*(Notice("run", "checkout", finished(f"step{number}")) for number in range(MOST_NAMES)))
+
+    measured.tell(*(Notice("run", "checkout", CacheHit(at=1.0, call="a#0", step=name, key="k")) for name in "ab"))
+
+    assert measured.numbers("awaitly.cache.hits") == {"other other": 2}
+
+
+@pytest.mark.parametrize("row", INSTRUMENTS, ids=lambda row: row.name)
+def test_no_attribute_is_an_id_or_a_message(row: Instrument) -> None:
+    assert set(row.attributes) <= {
+        "workflow", "step", "outcome", "source", "breaker", "limiter", "state", "sink",
+    }  # fmt: skip
+
+
+# Exemplars.
+
+
+@pytest.mark.parametrize("name", ["awaitly.step.duration", "awaitly.run.duration"])
+def test_durations_have_the_sampled_trace_of_their_run_as_an_example(measured: Measured, name: str) -> None:
+    measured.tell(
+        started("run", trace=f"{TRACE}01"), Notice("run", "checkout", finished("charge")),
+        Notice("run", "checkout", RunFinished(at=2.0, ending=Ending.VALUE, payload=b"")),
+    )  # fmt: skip
+
+    (point,) = measured.points(name).values()
+
+    (example,) = point.exemplars
+    assert f"{example.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert f"{example.span_id:016x}" == "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize("trace", ["", f"{TRACE}00", "nonsense"])
+def test_a_trace_that_nobody_keeps_is_no_example(measured: Measured, trace: str) -> None:
+    measured.tell(started("run", trace=trace), Notice("run", "checkout", finished("charge")))
+
+    (point,) = measured.points("awaitly.step.duration").values()
+
+    assert list(point.exemplars) == []
+
+
+def finished(step: str, seconds: float = 0.1) -> StepFinished:
+    return StepFinished(
+        at=1.0, call=f"{step}#0", step=step, arguments="", ending=Ending.VALUE, payload=b"", seconds=seconds
+    )
+
+
+def started(run: str, trace: str = "") -> Notice:
+    fact = RunStarted(
+        at=1.0,
+        workflow="checkout",
+        version=None,
+        fingerprint="",
+        arguments=b"",
+        arguments_digest="",
+        seed=1,
+        trace=trace,
+    )
+    return Notice(run, "checkout", fact)
