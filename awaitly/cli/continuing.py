@@ -1,6 +1,7 @@
 """``awaitly runs resume|retry|fork``: what needs the code of a run besides its journal."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from rich.text import Text
 from awaitly.cli.conducting import Conduct, conducted
 from awaitly.cli.consoles import stdout
 from awaitly.cli.ends import finished
+from awaitly.cli.flagging import flags_option
 from awaitly.cli.inputs import Arguments, arguments_of, read_input
 from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.targets import AnyWorkflow, workflow_of
@@ -17,7 +19,8 @@ from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import RunIdConflict
 from awaitly.execute.history import ForkPlan
-from awaitly.model.facts import Fact, RunStarted
+from awaitly.flags.provider import FlagValue
+from awaitly.model.facts import Fact, FlagDecided, RunStarted
 from awaitly.runtime import Runtime
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,6 +79,7 @@ def _conducted(
 )
 @click.option("--input", "given", metavar="JSON|@FILE|-", help="Other arguments; what no longer fits is not kept.")
 @click.option("--id", "new_id", metavar="NEW", help="The new run's id; default: made up.")
+@flags_option
 @click.option("--plan", is_flag=True, help="Say what would be kept, and do nothing.")
 def fork(
     run_id: str,
@@ -86,6 +90,7 @@ def fork(
     at: str | None,
     given: str | None,
     new_id: str | None,
+    flags: dict[str, FlagValue],
     plan: bool,
 ) -> int:
     """Start a new run from what another recorded before a step."""
@@ -100,11 +105,11 @@ def fork(
         return found.args, dict(found.kwargs)
 
     async def begin(runtime: Runtime) -> RunHandle[Any, Any]:
-        return await runtime.fork(run_id, at=at, id=new_id, arguments=await arguments(runtime))
+        return await runtime.fork(run_id, at=at, id=new_id, arguments=await arguments(runtime), flags=flags)
 
     async def planned() -> ForkPlan:
         async with existing_runtime(store, workflows=workflows) as runtime:
-            return await runtime.plan_fork(run_id, at=at, arguments=await arguments(runtime))
+            return await runtime.plan_fork(run_id, at=at, arguments=await arguments(runtime), flags=flags)
 
     if plan:
         _print_plan(asyncio.run(planned()))
@@ -153,4 +158,6 @@ def _print_plan(plan: ForkPlan) -> None:
 
 
 def _named(fact: Fact) -> str:
+    if isinstance(fact, FlagDecided):
+        return f"FlagDecided {fact.flag} {json.dumps(fact.value)}"
     return f"{type(fact).__name__} {getattr(fact, 'call', '')}".rstrip()

@@ -8,6 +8,7 @@ import click
 
 from awaitly.cli.conducting import Conduct, Ended, conducted
 from awaitly.cli.ends import finished
+from awaitly.cli.flagging import flags_option
 from awaitly.cli.graphs import warn_of
 from awaitly.cli.inputs import Arguments, arguments_of, read_input
 from awaitly.cli.interrupts import Interrupts
@@ -16,6 +17,7 @@ from awaitly.cli.targets import AnyWorkflow, workflow_of
 from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import RunIdConflict, RunNotFound
+from awaitly.flags.provider import FlagValue
 from awaitly.result import Err, Ok
 from awaitly.runtime import Runtime
 
@@ -56,6 +58,7 @@ class _Start:
 )
 @click.option("--id", "run_id", metavar="ID", help="The run's id. One that exists is continued, not begun again.")
 @click.option("--deadline", metavar="TIME", help="The time that a new run may take, as in 90s or 1h30m.")
+@flags_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document with the run's id.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the result.")
 @store_option
@@ -64,6 +67,7 @@ def run(
     given: str | None,
     run_id: str | None,
     deadline: str | None,
+    flags: dict[str, FlagValue],
     as_json: bool,
     quiet: bool,
     store: str | None,
@@ -74,7 +78,7 @@ def run(
     """
     found = workflow_of(target)
     arguments = arguments_of(found, read_input(given)) if given is not None or run_id is None else None
-    workflow = found.options(id=run_id, deadline=deadline)
+    workflow = found.options(id=run_id, deadline=deadline, flags=flags)
 
     ways = Ways(targets=(target,), store=store, began=True)
     if not quiet:

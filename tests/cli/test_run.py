@@ -220,3 +220,26 @@ def test_in_a_terminal_a_tree_is_drawn_and_stays() -> None:
         ["└─", "✓", "count"],
     ]
     assert lines[-1] == '"paid 7, 3 items"'
+
+
+def test_a_run_takes_values_of_flags(awaitly: Awaitly) -> None:
+    answer = awaitly("run", f"{FLOWS}:shipped", "--input", '"cup"', "--flag", "carrier=bike", "-q")
+
+    assert (answer.status, answer.out) == (0, '"cup by bike"\n')
+
+
+@pytest.mark.parametrize(
+    ("flag", "status", "error"),
+    [
+        ("carier=bike", 2, "did you mean 'carrier'?"),
+        ("carrier=1", 2, "flag 'carrier' takes a text, as its default is 'post'; this is 1"),
+        ("new-post=on", 2, "flag 'new-post' takes a boolean, as its default is False; this is 'on'"),
+        ("new-post", 2, "--flag new-post has no value: write it as in --flag new-payment-flow=true"),
+        ("=true", 2, "--flag =true has no value"),
+    ],
+)
+def test_a_flag_that_is_none_is_refused(awaitly: Awaitly, flag: str, status: int, error: str) -> None:
+    answer = awaitly("run", f"{FLOWS}:shipped", "--input", '"cup"', "--flag", flag)
+
+    assert answer.status == status
+    assert error in answer.err

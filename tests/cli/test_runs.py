@@ -180,3 +180,30 @@ def test_a_run_of_another_workflow_than_the_target_is_refused(awaitly: Awaitly) 
 
     assert answer.status == 1
     assert answer.err.startswith("error [run-id-conflict]: 'order:7' is a run of checkout, not of greet")
+
+
+def test_a_fork_takes_values_of_flags(awaitly: Awaitly) -> None:
+    target = ("--target", f"{FLOWS}:shipped", "-q")
+    awaitly("run", f"{FLOWS}:shipped", "--id", "s", "--input", '"cup"', "--flag", "new-post=true")
+
+    answer = awaitly("runs", "fork", "s", *target, "--at", "ship", "--flag", "new-post=false", "--flag", "carrier=bike")
+
+    assert (answer.status, answer.out) == (0, '"cup by bike"\n')
+
+
+def test_a_flag_on_which_an_outcome_depended_that_a_fork_keeps_stays_as_it_was(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:shipped", "--id", "s", "--input", '"cup"')
+
+    answer = awaitly("runs", "fork", "s", "--target", f"{FLOWS}:shipped", "--flag", "carrier=bike")
+
+    assert answer.status == 1
+    assert "error [run-refused]: a fork of run 's' cannot have carrier='bike'" in answer.err
+    assert "hint: fork it before that: at='ship#0', on the command line --at ship#0" in answer.err
+
+
+def test_the_plan_of_a_fork_names_the_flags_that_were_decided(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:shipped", "--id", "s", "--input", '"cup"')
+
+    answer = awaitly("runs", "fork", "s", "--target", f"{FLOWS}:shipped", "--plan")
+
+    assert answer.out.splitlines()[:3] == ["kept: 3", '  FlagDecided carrier "post"', "  FlagDecided new-post false"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from awaitly import Failure, each, gather, step, workflow
+from awaitly import Failure, Flag, each, gather, step, workflow
 
 
 class Item(BaseModel):
@@ -114,6 +114,26 @@ async def unstorable() -> str:
 @step(key="the-one")
 async def named(number: int) -> int:
     return number
+
+
+@step
+async def ship(item: str) -> str:
+    return f"{item} by post"
+
+
+@ship.variant(flag=Flag("carrier", default="post"), when="bike")
+async def ship_by_bike(item: str) -> str:
+    return f"{item} by bike"
+
+
+@ship.variant(flag="new-post")
+async def ship_by_new_post(item: str) -> str:
+    return f"{item} by new post"
+
+
+@workflow
+async def shipped(item: str) -> str:
+    return await ship(item)
 
 
 @workflow
