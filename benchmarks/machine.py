@@ -10,12 +10,17 @@ from time import perf_counter
 
 def describe(folder: Path) -> str:
     """Processor, cores, versions, and what a sync costs in the folder that the databases are made in."""
+    return (
+        f"{computer()}; SQLite {sqlite3.sqlite_version}; files on {_filesystem(folder)}, "
+        f"where appending 4 KiB and `fsync` take {_sync_cost(folder) * 1e6:.0f} µs"
+    )
+
+
+def computer() -> str:
+    """Processor, cores and versions alone, for what touches no files."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{_processor()}, {cores} cores; "
-        f"{platform.system()} {platform.release()}; Python {platform.python_version()}; "
-        f"SQLite {sqlite3.sqlite_version}; files on {_filesystem(folder)}, "
-        f"where appending 4 KiB and `fsync` take {_sync_cost(folder) * 1e6:.0f} µs"
+        f"{_processor()}, {cores} cores; {platform.system()} {platform.release()}; Python {platform.python_version()}"
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
+import document
 import machine
 import table
 from contenders import CONTENDERS
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("quick-figures: --quick measures too little to publish; leave it out to --write", file=sys.stderr)
             return 2
         try:
-            table.around(options.write)  # before minutes of measuring, not after
+            document.around(options.write)  # before minutes of measuring, not after
         except (OSError, ValueError) as error:
             print(error, file=sys.stderr)
             return 2
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"incomplete: nothing was measured for {', '.join(missing)}; no document was written", file=sys.stderr)
         return 1
     if options.write is not None:
-        table.write(options.write, section)
+        document.write(options.write, section)
     return 0
 
 

@@ -1,15 +1,14 @@
-"""Samples to Markdown, and the Markdown into a document between its two markers."""
+"""Samples of durable steps to Markdown."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from contenders import CONTENDERS
+from document import grid, spread
 from scenarios import COUNTED, LENGTHS, RUNS, STEPS, Figures
 
 _RATES = ("sequence", "together")
-START, END = "<!-- benchmark:start -->", "<!-- benchmark:end -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +35,22 @@ def render(samples: Sequence[Sample], machine: str, versions: str, command: str,
     return "\n\n".join(part for part in [*parts, *notes] if part)
 
 
-def around(document: Path) -> tuple[str, str]:
-    """The text of the document before the section and after it.
-
-    Raises:
-        ValueError: the document has not exactly one of each marker, in order.
-    """
-    text = document.read_text(encoding="utf-8")
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"benchmark-markers: {document} needs one {START} and, after it, one {END}; add them")
-    return text.partition(START)[0], text.partition(END)[2]
-
-
-def write(document: Path, section: str) -> None:
-    """Replace what is between the markers.
-
-    Raises:
-        ValueError: see `around`.
-    """
-    before, after = around(document)
-    document.write_text(f"{before}{START}\n{section}\n{END}{after}", encoding="utf-8")
-
-
 def _rates(samples: Sequence[Sample], keys: Sequence[str]) -> str:
     rows = [
-        (CONTENDERS[key].title, *(_spread(_pick(samples, key, name, "steps_per_second")) for name in _RATES))
+        (CONTENDERS[key].title, *(spread(_pick(samples, key, name, "steps_per_second")) for name in _RATES))
         for key in keys
     ]
     head = (f"Durable steps per second, runs of {STEPS} steps", "one after another", f"{RUNS} at once")
-    return _table(head, rows)
+    return grid(head, rows)
 
 
 def _lengths(samples: Sequence[Sample], keys: Sequence[str]) -> str:
     rows = [
-        (CONTENDERS[key].title, *(_spread(_pick(samples, key, "flat", str(steps))) for steps in LENGTHS))
+        (CONTENDERS[key].title, *(spread(_pick(samples, key, "flat", str(steps))) for steps in LENGTHS))
         for key in keys
         if _has(samples, key, "flat")
     ]
-    return _table(("µs a step, in one run of", *(f"{steps:,} steps" for steps in LENGTHS)), rows)
+    return grid(("µs a step, in one run of", *(f"{steps:,} steps" for steps in LENGTHS)), rows)
 
 
 def _counts(samples: Sequence[Sample], keys: Sequence[str]) -> str:
@@ -83,7 +60,7 @@ def _counts(samples: Sequence[Sample], keys: Sequence[str]) -> str:
         for key in keys
         if _has(samples, key, "counts")
     ]
-    return _table((f"For one run of {COUNTED} effectful steps in sequence", *names), rows)
+    return grid((f"For one run of {COUNTED} effectful steps in sequence", *names), rows)
 
 
 def _bare(samples: Sequence[Sample]) -> str:
@@ -92,7 +69,7 @@ def _bare(samples: Sequence[Sample]) -> str:
         return ""
     bare = median(_pick(samples, "awaitly", "overhead", "bare_us"))
     return (
-        f"A step without persistence costs {_spread(overheads, 1)} µs more than the bare `await` of the same "
+        f"A step without persistence costs {spread(overheads, 1)} µs more than the bare `await` of the same "
         f"coroutine ({bare:.2f} µs)."
     )
 
@@ -116,17 +93,3 @@ def _pick(samples: Sequence[Sample], key: str, scenario: str, figure: str) -> li
         for sample in samples
         if sample.contender == key and sample.scenario == scenario and figure in sample.figures
     ]
-
-
-def _spread(values: Sequence[float], digits: int = 0) -> str:
-    if not values:
-        return "-"
-    middle = f"{median(values):,.{digits}f}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
