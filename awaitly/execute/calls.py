@@ -42,7 +42,7 @@ class Call:
         self.attempts = 0  # that have begun
         self.began: float | None = None  # when it was launched
         self.outcome: Outcome | None = None
-        self.replayed = False  # it was made while recorded outcomes were left: it may be under way
+        self.replayed = False  # it was made before anything happened here: it may have been under way elsewhere
         self.withdrawn = False  # the body does not want it any more: no other attempt begins
         self.stop: Callable[[], object] | None = None  # asks what runs to end soon: a child run
         self.waiters: list[asyncio.Future[Outcome]] = []

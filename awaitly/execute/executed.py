@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from awaitly.errors import RunSuspended
 from awaitly.execute.attempts import cancelling
 from awaitly.execute.course import CallCourse, Withheld
-from awaitly.execute.once import Ambiguous, left_open, unsettled
+from awaitly.execute.once import left_open, unsettled
 from awaitly.execute.outcomes import Outcome, failed, reported, succeeded
 from awaitly.model.effects import Effect
 
@@ -30,14 +30,11 @@ async def executed(run: "Run", course: CallCourse) -> tuple[Outcome, bytes]:
         value = await (course.execute() if pipeline is None else pipeline(course.execute, course))
     except (RunSuspended, Withheld, KeyboardInterrupt, SystemExit):
         raise
-    except Ambiguous as ambiguous:
-        return failed(call.binding, await unsettled(call, ambiguous.error))
-    except asyncio.CancelledError as error:
-        if cancelling():
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and cancelling():
             raise
-        return failed(call.binding, error)
-    except BaseException as error:  # noqa: BLE001 - whatever a step raises is an outcome
-        if course.unknown and call.binding.effect is Effect.ONCE and isinstance(error, Exception):
+        # Whatever else a step raises is an outcome.
+        if course.unknown and call.binding.effect is Effect.ONCE:
             error = await unsettled(call, error)
         return failed(call.binding, error)
     return succeeded(call.binding, value)
@@ -49,13 +46,14 @@ async def _left_behind(run: "Run", course: CallCourse) -> tuple[Outcome, bytes] 
     ambiguous = await left_open(run, call)
     if ambiguous is not None:
         return failed(call.binding, ambiguous)
-    scheduled = run.recorded.scheduled(call.identity)
+    scheduled = run.recorded.take_scheduled(call.identity)
     if scheduled is None:
         return None
     delay = course.resumed(scheduled)
-    call.replayed = False  # it is known that nothing is under way
-    most = call.chosen.attempts
-    if most is not None and course.attempts >= most:
+    if delay > 0 or call.binding.effect is Effect.ONCE:
+        call.replayed = False  # it is known that the attempt had not begun
+    retry = call.chosen.policies.retry
+    if retry is None or not retry.allows(course.attempts, course.clock.monotonic() - course.began + delay):
         return reported(call.binding, scheduled.payload)
     await course.waited(delay)
     return None

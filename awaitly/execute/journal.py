@@ -29,7 +29,7 @@ class Log:
     __slots__ = (
         "_barriers",
         "_committer", "_ends", "_failed", "_lazy", "_pending", "_urgent", "_waiters", "appended", "creates", "fence",
-        "on_failure", "owner", "run", "stable",
+        "inherited", "on_failure", "owner", "run", "stable",
     )  # fmt: skip
 
     def __init__(self, committer: "Committer", run: str, owner: str, fence: int, stored: int) -> None:
@@ -39,6 +39,7 @@ class Log:
         self.appended = stored
         self.stable = stored
         self.creates = stored == 0
+        self.inherited = fence > 1  # from an owner who may have left effects under way
         self.on_failure: Callable[[AwaitlyError], object] | None = None
         self._committer = committer
         self._pending: list[Fact] = []

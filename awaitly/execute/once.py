@@ -1,45 +1,13 @@
 """``effect="once"``: the start is stored before the effect begins, so that a crash leaves a trace of it."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from awaitly.errors import AmbiguousEffect
 from awaitly.execute.calls import Call
 from awaitly.model.facts import StepStarted
-from awaitly.policies.course import Call as AnyCall
-from awaitly.policies.course import Course
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
-
-T = TypeVar("T")
-
-
-class Ambiguous(BaseException):
-    """An attempt failed, and whether its effect happened is not known; ``error`` is what it failed with.
-
-    No policy may take it for an ordinary failure: a retry or a fallback could make it happen twice.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class Guard:
-    """Keeps the policies around it from acting on a failure after which the effect may have happened."""
-
-    async def __call__(self, call: AnyCall[T], course: Course, /) -> T:
-        """Return what the call gives.
-
-        Raises:
-            Ambiguous: Instead of such a failure.
-        """
-        try:
-            return await call()
-        except Exception as error:
-            if getattr(course, "unknown", False):
-                raise Ambiguous(error) from error
-            raise
 
 
 async def record_start(run: "Run", call: Call, attempt: int) -> None:
@@ -60,7 +28,7 @@ async def left_open(run: "Run", call: Call) -> AmbiguousEffect | None:
     return await _known(call, f"began before run {run.id} was interrupted")
 
 
-async def unsettled(call: Call, error: Exception) -> Exception:
+async def unsettled(call: Call, error: BaseException) -> BaseException:
     """Return what a call failed with after an attempt that may have had its effect.
 
     It is the attempt's own error if the step says that it may be repeated, or that nothing happened.

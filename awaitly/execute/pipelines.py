@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from awaitly.execute.answers import Answering, StoreShelf
-from awaitly.execute.once import Guard
-from awaitly.model.effects import Effect
 from awaitly.model.program import StepBinding
 from awaitly.persist.ports import Store
 from awaitly.policies.course import Around
@@ -22,8 +20,6 @@ def piped(binding: StepBinding, states: Shared, store: Callable[[], Store]) -> S
     """
     policies: Any = binding.policies
     inner: list[Around] = []
-    if binding.effect is Effect.ONCE:
-        inner.append(Guard())
     if policies.cache is not None:
         shelf = StoreShelf(store, states.clock)
         inner.append(policies.cache.bound(states, binding.name, coding=Answering(binding), store=shelf))
@@ -31,6 +27,5 @@ def piped(binding: StepBinding, states: Shared, store: Callable[[], Store]) -> S
     return replace(
         binding,
         pipeline=None if empty else bound_pipeline(policies, states, binding.name, *inner),
-        attempts=1 if policies.retry is None else policies.retry.attempts,
         variants=tuple(replace(one, binding=piped(one.binding, states, store)) for one in binding.variants),
     )

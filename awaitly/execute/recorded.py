@@ -74,6 +74,8 @@ class Recorded:
             case _:
                 if isinstance(fact, StepCancelled):
                     self._arguments[fact.call] = fact.arguments
+                    self._started.pop(fact.call, None)  # nothing was under way
+                    self._scheduled.pop(fact.call, None)
                 self._brought_about[type(fact), getattr(fact, "call", "")].append(index)
 
     def arguments(self, call: str) -> str | None:
@@ -88,9 +90,9 @@ class Recorded:
         """Return the recorded start of a call that has no outcome."""
         return self._started.get(call)
 
-    def scheduled(self, call: str) -> RetryScheduled | None:
-        """Return what is recorded of the attempts of a call that has no outcome."""
-        return self._scheduled.get(call)
+    def take_scheduled(self, call: str) -> RetryScheduled | None:
+        """Return (and forget) what is recorded of the attempts of a call that has no outcome."""
+        return self._scheduled.pop(call, None)
 
     def sequence(self, fact: StepFinished) -> int:
         """Return the journal's number of an outcome; the run's start has number 0."""

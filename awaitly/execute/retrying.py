@@ -74,6 +74,7 @@ async def _continued(
     if not await engine.store.truncate(run_id, fence, cut, fact):
         raise LeaseLost(f"run {run_id!r} has been taken over by another process")
     log = Log(engine.services.committer, run_id, engine.lease.owner.id, fence, cut + 1)
+    log.inherited = False  # the run had ended: nothing was under way
     decided = [fact for fact in facts[cut:] if isinstance(fact, FlagDecided)]  # and stays so for the run's whole life
     for decision in decided:
         log.append(decision)

@@ -95,6 +95,7 @@ class Run:
         self.closing = False
         self.parking = False
         self.interrupted = False  # by the end of the event loop
+        self._inherits = log.inherited  # until something happens here, calls may be those that were under way
         self.cancel_asked = any(isinstance(fact, CancelRequested) for fact in facts)
         self.requested: Ending | None = None  # the body was asked to end: cancelled, or by its deadline
         self.reason = ""
@@ -177,7 +178,7 @@ class Run:
             return give(outcome)
         if call.context is None:
             call.context = copy_context()
-            call.replayed = self.delivery.replaying
+            call.replayed = self.delivery.replaying or self._inherits
         self._open[call.identity] = call
         if call.phase is Phase.MADE and not self.delivery.replaying:
             self.performer.begin(call)
@@ -242,6 +243,7 @@ class Run:
         if isinstance(target, Call):
             lazy = not target.guarded
             self._open.pop(target.identity, None)
+        self._inherits = False
         sequence = self.log.append(fact, urgent=not lazy)
         if outcome is not None and outcome.raised is not None:
             self.blames.append((outcome.raised, sequence))

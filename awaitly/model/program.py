@@ -74,7 +74,6 @@ class StepBinding:
     verify: Callable[..., Awaitable[bool]] | None = None
     policies: Any = None  # as declared, or as settings changed them: awaitly.policies.pipeline.Policies
     pipeline: Pipeline | None = None  # of these, where there is more than a timeout; made by the runtime
-    attempts: int | None = 1  # that its retry allows in all; None: any number
     cache_key: Callable[[tuple[Any, ...], dict[str, Any]], str] | None = None  # where its cache has a template
     variants: tuple[VariantBinding, ...] = ()
 

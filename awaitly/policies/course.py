@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from awaitly.model.clock import Clock
-from awaitly.model.facts import Fact
+from awaitly.model.facts import Fact, FallbackTaken
 from awaitly.policies.clock import pause
 
 T = TypeVar("T")
@@ -62,6 +62,12 @@ class Course:
     async def pause(self, delay: float, error: BaseException) -> None:
         """Wait between two attempts; ``error`` is what the earlier one failed with."""
         await pause(self.clock, delay)
+
+    async def substitute(self, answer: Call[T], error: Exception) -> T:
+        """Let an answer take the place of the call, which failed with ``error``: the outermost layer."""
+        self.source = "fallback"
+        self.notice(FallbackTaken, error=type(error).__name__)
+        return await answer()
 
     def remaining(self) -> float | None:
         """Return the seconds that are left for waiting; None if it may take for ever."""

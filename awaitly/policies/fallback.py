@@ -3,12 +3,11 @@
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, ParamSpec, TypeVar
 
 from awaitly.errors import ConfigurationError
-from awaitly.model.facts import FallbackTaken
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import error_classes, refuse
 from awaitly.policies.sharing import Shared, shared
@@ -93,11 +92,8 @@ class Fallback:
         except Exception as error:
             if not isinstance(error, self.on):
                 raise
-            course.source = "fallback"
-            course.notice(FallbackTaken, error=type(error).__name__)
             # In here, so that an error of the fallback has this one as its context.
-            answer: T = await self._answer(course)
-            return answer
+            return await course.substitute(partial(self._answer, course), error)
 
     async def _answer(self, course: Course) -> Any:
         if isinstance(self.to, _Unset):

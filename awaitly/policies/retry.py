@@ -186,6 +186,12 @@ class Retry:
 
         return retried
 
+    def allows(self, attempts: int, elapsed: float) -> bool:
+        """Return whether another attempt may begin after so many, and so many seconds after the first one began."""
+        if self.attempts is not None and attempts >= self.attempts:
+            return False
+        return self.within is None or elapsed < seconds(self.within)
+
     def wants(self, error: Exception, expected: Errors) -> bool:
         """Return whether another attempt is worth it after this error, where those of some classes are expected."""
         if isinstance(error, self.unless):

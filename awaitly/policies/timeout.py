@@ -123,6 +123,8 @@ class Deadline:
             StepDeadline: If it took longer. The error of the last attempt, if there was one, is its cause.
         """
         course.due = course.began + self._seconds
+        if course.due <= course.clock.monotonic():  # over before a restart
+            raise out_of_time(course.name)
         limit = asyncio.timeout(None)
         loop = asyncio.get_running_loop()
 

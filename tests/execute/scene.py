@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from awaitly import Failure, Runtime, Workflow, current, step
+from awaitly.model.facts import Fact
 from awaitly.persist.ports import Store
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.policies.clock import pause
@@ -14,6 +15,7 @@ from awaitly.testing.clock import VirtualClock
 from awaitly.testing.crash import CrashingStore, Life
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Fact)
 
 
 class Declined(Failure):
@@ -29,6 +31,9 @@ class Scene:
         self.store = self.view()
         self.log: list[str] = []  # what steps did, in order
         self.fails: dict[str, Exception] = {}  # by the step's argument
+        self.failing: dict[str, list[Exception]] = {}  # likewise: the errors of its next attempts
+        self.attempts: dict[str, list[int]] = {}  # likewise: their numbers
+        self.keys: dict[str, set[str]] = {}  # likewise: their idempotency keys
         self.delays: dict[str, float] = {}
         self._gates: dict[str, asyncio.Event] = {}
 
@@ -36,9 +41,11 @@ class Scene:
         """Return the store as another process sees it, with commits and reads counted."""
         return CrashingStore(self.memory, Life(), turns=1)
 
-    def runtime(self, *workflows: Workflow[..., Any, Any], store: Store | None = None, ttl: float = 15) -> Runtime:
-        """Return a runtime of this scene."""
-        settings = Settings(store="memory://", lease=LeaseSettings(ttl=ttl))
+    def runtime(
+        self, *workflows: Workflow[..., Any, Any], store: Store | None = None, ttl: float = 15, **given: Any
+    ) -> Runtime:
+        """Return a runtime of this scene, with further settings."""
+        settings = Settings(store="memory://", lease=LeaseSettings(ttl=ttl), **given)
         return Runtime(settings, store=store or self.store, clock=self.clock, workflows=workflows)
 
     def play(self, story: Coroutine[Any, Any, T]) -> T:
@@ -77,11 +84,25 @@ class Scene:
         except asyncio.CancelledError:
             self.log.append(f"{name} cancelled")
             raise
+        if self.failing.get(name):
+            self.log.append(f"{name} failed")
+            raise self.failing[name].pop(0)
         if name in self.fails:
             self.log.append(f"{name} failed")
             raise self.fails[name]
         self.log.append(f"{name} done")
         return name
+
+    async def attempt(self, name: str) -> str:
+        """Do what the script says, noting which attempt this is."""
+        context = current()
+        self.attempts.setdefault(name, []).append(context.attempt)
+        self.keys.setdefault(name, set()).add(context.idempotency_key)
+        return await self.act(name)
+
+    def stored(self, run: str, kind: type[F]) -> list[F]:
+        """Return the stored facts of a run that are of one kind."""
+        return [fact for _, fact in self.memory._runs[run].facts if isinstance(fact, kind)]
 
     def facts(self, run: str) -> list[str]:
         """Return the stored facts of a run, in short."""
@@ -97,6 +118,11 @@ _scenes: list[Scene] = []
 def new_scene() -> Scene:
     """Begin a scene: steps ask it from now on."""
     _scenes[:] = [Scene()]
+    return _scenes[0]
+
+
+def current_scene() -> Scene:
+    """Return the scene of the test that is running."""
     return _scenes[0]
 
 
