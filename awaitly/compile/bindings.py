@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 from awaitly.compile import places
+from awaitly.compile.escapes import substitute_errors
 from awaitly.compile.fingerprints import step_fingerprint
 from awaitly.compile.keys import KeyFunction, KeyProblem, KeyTemplate, check_key, key_function, read_key
 from awaitly.compile.policies import guarded_policies, policy_problems, variant_problems
@@ -137,7 +138,8 @@ def _bind(step: Step[..., Any, Any]) -> BoundStep:
     options = step.options
     fn: Any = step.fn
     binder = _Binder(f"step {step.name}", fn)
-    parts = binder.parts(options.key, options.errors, options.unfingerprinted)
+    errors = (*options.errors, *substitute_errors(step))
+    parts = binder.parts(options.key, errors, options.unfingerprinted)
     if parts is None:
         return BoundStep(None, binder.template, tuple(binder.problems))
     binding = StepBinding(

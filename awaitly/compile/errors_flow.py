@@ -12,10 +12,12 @@ from awaitly.compile.escapes import (
     Catcher,
     Escape,
     Escapes,
+    answered,
     catcher,
     declared_by,
     handler_catcher,
     raised_classes,
+    substitute_errors,
 )
 from awaitly.compile.following import same_package
 from awaitly.compile.holding import Holding, holding
@@ -70,7 +72,8 @@ class ErrorFlow:
         """Return what can leave the workflow."""
         main = self.reading.main
         returns = typed_signature(main.fn).returns.is_result
-        return self._body(main, main.node, returns=returns)
+        escapes = self._body(main, main.node, returns=returns)
+        return frozenset(escape for escape in escapes if not escape.answered)
 
     def block(self, function: FunctionReading, owner: FunctionNode, statements: Sequence[ast.stmt]) -> Escapes:
         """Return what can leave some statements of ``owner``, a function inside ``function`` or itself."""
@@ -285,7 +288,9 @@ class ErrorFlow:
     def _declared(self, target: StepTarget | WorkflowTarget, position: Any) -> Escapes:
         errors = declared_by(target)
         if isinstance(target, StepTarget):
-            return frozenset(Escape(error, f"step {target.step.name}", position) for error in errors)
+            step = target.step
+            own = {Escape(error, f"step {step.name}", position, answered=answered(step, error)) for error in errors}
+            return frozenset(own | {Escape(error, f"step {step.name}", position) for error in substitute_errors(step)})
         if not errors:
             self.complete = False
         return frozenset(Escape(error, f"workflow {target.workflow.name}", position) for error in errors)

@@ -8,8 +8,10 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin
 from awaitly.compile.reading import FunctionReading
 from awaitly.compile.signatures import text_of, typed_signature
 from awaitly.compile.targets import Instance, Native, StepTarget, Target, WorkflowTarget
+from awaitly.declare.step import Step
 from awaitly.errors import AwaitlyError, Failure, UnwrapError
 from awaitly.model.graph import Position
+from awaitly.policies.fallback import Fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Escape:
     source: str  # "step charge", "workflow pay", "raise", "return"
     position: Position
     grouped: bool = False  # inside the ExceptionGroup that a TaskGroup makes
+    answered: bool = False  # by a fallback: it leaves only where an operator has switched that off
 
     @property
     def plain(self) -> bool:
@@ -123,6 +126,49 @@ def declared_by(target: StepTarget | WorkflowTarget) -> tuple[Any, ...]:
     return tuple(dict.fromkeys((*errors, *returns.errors, *returns.plain_errors)))
 
 
+def failing_with(target: StepTarget | WorkflowTarget) -> tuple[Any, ...]:
+    """Return the errors that a call can fail with: a fallback answers for some of a step's own, and has its own."""
+    if not isinstance(target, StepTarget):
+        return declared_by(target)
+    return tuple(dict.fromkeys((*_own(target.step), *substitute_errors(target.step))))
+
+
+def answered(step: Step[..., Any, Any], error: Any) -> bool:
+    """Whether no call of a step fails with one of its declared errors, as a fallback answers for it."""
+    return all(_answers(one.options.policies.fallback, error) for one in _chosen(step))
+
+
+def substitute_errors(step: Step[..., Any, Any]) -> tuple[type[BaseException], ...]:
+    """Return the classes that the fallbacks of a step, where they are steps, declare."""
+    found: dict[type[BaseException], None] = {}
+    seen, pending = {step}, [step]
+    while pending:
+        for one in _chosen(pending.pop()):
+            other = getattr(one.options.policies.fallback, "to", None)
+            if isinstance(other, Step) and other not in seen:
+                seen.add(other)
+                pending.append(other)
+                classes = (error for error in _own(other) if isinstance(error, type))
+                found |= dict.fromkeys(classes)
+    return tuple(found)
+
+
+def _own(step: Step[..., Any, Any]) -> tuple[Any, ...]:
+    """Return the declared errors of a step that no fallback of its own answers for."""
+    return tuple(error for error in declared_by(StepTarget(step)) if not answered(step, error))
+
+
+def _chosen(step: Step[..., Any, Any]) -> tuple[Step[..., Any, Any], ...]:
+    return (step, *(variant.step for variant in step.variants))
+
+
+def _answers(fallback: object, error: Any) -> bool:
+    if not isinstance(fallback, Fallback):
+        return False
+    is_class = isinstance(error, type) and issubclass(error, BaseException)
+    return issubclass(error if is_class else Exception, fallback.on)  # a plain value travels in an Exception
+
+
 def covers(declared: Iterable[Any], error: Any) -> bool:
     """Whether one of the declared errors, classes or annotations of plain values, includes ``error``."""
     return any(_includes(one, error) for one in declared)
@@ -147,6 +193,10 @@ def is_expected(escape: Escape, declared: Iterable[Any] = ()) -> bool:
         return False
     if escape.plain or covers(declared, escape.error):
         return True
-    if issubclass(escape.error, AwaitlyError) or not issubclass(escape.error, Exception):
+    if not issubclass(escape.error, Exception):
         return False
-    return escape.source != "raise" or issubclass(escape.error, Failure)
+    if escape.source.startswith(("step ", "workflow ")):
+        return True
+    return issubclass(escape.error, Failure) or (
+        escape.source == "return" and not issubclass(escape.error, AwaitlyError)
+    )

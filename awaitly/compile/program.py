@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 from awaitly.compile.allowance import Allowance
 from awaitly.compile.bindings import Bound
 from awaitly.compile.diagnosis import diagnose, error_name, leaving_errors
+from awaitly.compile.escapes import failing_with
 from awaitly.compile.fingerprints import annotation_text, graph_fingerprint, step_aspects, step_fingerprint
 from awaitly.compile.parsing import Parsed, parsed
 from awaitly.compile.policies import policy_specs, variant_specs
 from awaitly.compile.reading import FunctionReading
-from awaitly.compile.signatures import text_of, typed_signature
 from awaitly.compile.sites import code_table, labels_of
+from awaitly.compile.targets import StepTarget
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import CompileError
@@ -148,10 +149,7 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
     options = step.options
     binding = bound.steps[step.name].binding
     fn: Any = step.fn
-    returns = typed_signature(fn).returns
     aspects = step_aspects(step)
-    errors = dict.fromkeys((*options.errors, *returns.errors))
-    plain = [text_of(error) for error in returns.plain_errors]
     return StepSpec(
         name=step.name,
         function=f"{fn.__module__}:{fn.__qualname__}",
@@ -160,7 +158,7 @@ def _spec(step: Step[..., Any, Any], bound: Bound) -> StepSpec:
         timeout=options.policies.attempt_timeout,
         policies=policy_specs(options.policies),
         variants=variant_specs(step),
-        errors=(*(error_name(error) for error in errors), *plain),
+        errors=tuple(error_name(error) for error in failing_with(StepTarget(step))),
         parameters=aspects["parameters"],
         result=aspects["result"] or "Any",
         blocking=binding.blocking if binding else not iscoroutinefunction(fn),

@@ -10,7 +10,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, get_args
 
-from awaitly.errors import CircuitOpen, StepDeadline, UsageError
+from awaitly.errors import CircuitOpen, StepDeadline, StepTimeout, UsageError
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import BreakerRejected
@@ -79,7 +79,8 @@ class Breaker:
         reset_max: What it grows to at most; no limit by default.
         half_open_max: How many probes are under way at once. Those who waited are let in at this rate, too.
         success_threshold: How many probes have to succeed before it closes; one that fails opens it again.
-        on: Only such exceptions are failures, declared or not.
+        on: Only such exceptions are failures, declared or not. By default, what a step does not declare and, declared
+            or not, ``StepTimeout``.
         unless: Such exceptions are none, whatever else they are.
         when_open: ``"fail"`` raises at once. ``"wait"`` lets callers wait in the order in which they came, and raises
             only if their time would be over before the next probe. They are let in as probes are; after the circuit
@@ -362,7 +363,10 @@ class Circuit(Switch):
     def _blames(self, error: Exception, expected: tuple[type[BaseException], ...]) -> bool:
         if isinstance(error, self._unless):
             return False
-        return isinstance(error, self._on) if self._on is not None else not isinstance(error, expected)
+        if self._on is not None:
+            return isinstance(error, self._on)
+        # A step may declare its timeout, so that its callers can handle it; it says the same about the dependency.
+        return isinstance(error, StepTimeout) or not isinstance(error, expected)
 
     def _kept(self) -> Permit | None:
         held = _held.get()

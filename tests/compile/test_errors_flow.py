@@ -14,7 +14,8 @@ from awaitly.compile.following import read
 from awaitly.declare.combinators import each, gather, race, settle
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
-from awaitly.errors import Failure, UnexpectedError, UnwrapError
+from awaitly.errors import CircuitOpen, Failure, StepTimeout, UnexpectedError, UnwrapError
+from awaitly.policies.fallback import Fallback
 from awaitly.result import Err, Ok, Result
 
 
@@ -51,6 +52,41 @@ async def check(order: str) -> Result[str, Literal["BAD"] | Late]:
 
 @step
 async def safe(order: str) -> str:
+    return order
+
+
+@step(errors=(Late, TimeoutError))
+async def archived(order: str) -> str:
+    return order
+
+
+@step(errors=(Declined, Missing), effect="write", fallback=Fallback(archived, on=Missing))
+async def backed(order: str) -> str:
+    return order
+
+
+@step(errors=(Declined, Missing), fallback=Fallback(value=""))
+async def never_failing(order: str) -> str:
+    return order
+
+
+@step(fallback=Fallback(backed))
+async def backed_twice(order: str) -> Result[str, Literal["BAD"]]:
+    return Ok(order)
+
+
+@step(errors=(Declined, Missing), fallback=Fallback(value="", on=Missing))
+async def varied(order: str) -> str:
+    return order
+
+
+@varied.variant(flag="careless", fallback=Fallback(value="", on=Declined))
+async def careless(order: str) -> str:
+    return order
+
+
+@step(errors=(StepTimeout, CircuitOpen))
+async def slow(order: str) -> str:
     return order
 
 
@@ -351,6 +387,51 @@ async def a_returned_attempt(order: str) -> Result[str, Declined]:  # leaves: De
     return await charge.attempt(order)  # type: ignore[return-value]  # bugs are not declared
 
 
+@workflow
+async def a_fallback_answers_for_some_and_fails_with_its_own(
+    order: str,
+) -> None:  # leaves: Declined Late TimeoutError
+    await backed(order)
+
+
+@workflow
+async def a_fallback_answers_for_everything(order: str) -> None:  # leaves:
+    await never_failing(order)
+
+
+@workflow
+async def a_fallback_has_a_fallback(order: str) -> None:  # leaves: Declined Late TimeoutError
+    await backed_twice(order)
+
+
+@workflow
+async def a_variant_has_the_errors_of_its_step_and_another_fallback(
+    order: str,
+) -> None:  # leaves: Declined Missing
+    await varied(order)
+
+
+@workflow
+async def what_a_fallback_answered_is_not_raised_again(order: str) -> None:  # leaves:
+    try:
+        await never_failing(order)
+    except Missing:
+        raise
+
+
+@workflow
+async def errors_of_policies_may_be_declared(order: str) -> None:  # leaves: CircuitOpen StepTimeout
+    await slow(order)
+
+
+@workflow
+async def errors_of_policies_may_be_caught(order: str) -> None:  # leaves: CircuitOpen
+    try:
+        await slow(order)
+    except StepTimeout:
+        pass
+
+
 WORKFLOWS = [
     value for value in list(globals().values()) if type(value).__name__ == "Workflow" and value not in (child, vague)
 ]
@@ -359,7 +440,8 @@ WORKFLOWS = [
 @pytest.mark.parametrize("body", WORKFLOWS, ids=lambda body: body.name)
 def test_the_errors_that_leave_are_those_written_beside_the_workflow(body: Any) -> None:
     main = read(body).main
-    header = main.file.text.splitlines()[main.node.lineno - 1]
+    lines = main.file.text.splitlines()[main.node.lineno - 1 :]
+    header = next(line for line in lines if "# leaves:" in line)
 
     assert sorted(error.rpartition(":")[2] for error in leaving_errors(read(body))) == sorted(
         header.partition("# leaves:")[2].split()

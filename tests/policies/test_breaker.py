@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from awaitly.errors import CircuitOpen, ConfigurationError, Failure, StepDeadline, UsageError
+from awaitly.errors import CircuitOpen, ConfigurationError, Failure, StepDeadline, StepTimeout, UsageError
 from awaitly.model.facts import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerRejected, Fact
 from awaitly.policies.breaker import Breaker, Circuit
 from awaitly.policies.circuit import Snapshot
@@ -401,6 +401,14 @@ def test_reset_forgets_failures_and_probes_under_way(bench: Bench) -> None:
 
 
 # What counts as a failure
+
+
+def test_a_timeout_counts_even_if_it_is_declared(bench: Bench) -> None:
+    circuit = bench.circuit(failure_threshold=1)
+
+    circuit.settle(circuit.admit(), StepTimeout("slow"), 1.0, (StepTimeout, Declined))
+
+    assert circuit.state() == "open"
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,18 @@ import ast
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from awaitly.compile.escapes import Escape, covers, declared_by, is_expected
+from awaitly.compile.escapes import Escape, covers, declared_by, failing_with, is_expected
 from awaitly.compile.reading import Call
 from awaitly.compile.rules.catching import Guarded, guarded_blocks
 from awaitly.compile.rules.rule import Finding, Rule, Subject, calls_in, target_name
 from awaitly.compile.signatures import typed_signature
 from awaitly.compile.targets import Primitive, StepTarget, WorkflowTarget
-from awaitly.errors import AwaitlyError, Failure
+from awaitly.errors import AwaitlyError, CircuitOpen, Failure, LimitReached, StepDeadline, StepTimeout
 from awaitly.model.graph import Severity
 
 # Catching these is never about what a step declares.
 _ALLOWED = (Failure, AwaitlyError, asyncio.CancelledError, BaseExceptionGroup)
+_OF_POLICIES = (StepTimeout, StepDeadline, CircuitOpen, LimitReached)  # but for these, which steps may declare
 _HARMLESS = {"builtins.print", "builtins.len", "builtins.str", "builtins.repr", "builtins.isinstance"}
 _PARTIAL = (ast.Subscript, ast.BinOp, ast.Attribute)  # what may raise without being called
 
@@ -76,7 +77,8 @@ def undeclared_catch(subject: Subject) -> Iterator[Finding]:
 
 def _may_be_foreign(block: Guarded, cls: type) -> bool:
     """Whether something else in the block may raise the class, or it is one that everybody may catch."""
-    if issubclass(cls, _ALLOWED) or not issubclass(cls, Exception) or cls is Exception:
+    allowed = issubclass(cls, _ALLOWED) and cls not in _OF_POLICIES
+    if allowed or not issubclass(cls, Exception) or cls is Exception:
         return True
     if any(call.workflows or not (call.steps or isinstance(call.target, Primitive)) for call in block.steps):
         return True
@@ -122,7 +124,7 @@ def broad_except(subject: Subject) -> Iterator[Finding]:
 
 def _named(steps: Sequence[Call]) -> str:
     targets = [t for call in steps for t in call.targets if isinstance(t, StepTarget | WorkflowTarget)]
-    errors = dict.fromkeys(error for target in targets for error in declared_by(target))
+    errors = dict.fromkeys(error for target in targets for error in failing_with(target))
     classes = [error.__name__ for error in errors if isinstance(error, type) and issubclass(error, BaseException)]
     return " and ".join(classes) if classes else "the failures that you expect"
 

@@ -11,7 +11,8 @@ import pytest
 from awaitly.declare.combinators import each, gather, timeout
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
-from awaitly.errors import AwaitlyError, Failure, UnexpectedError
+from awaitly.errors import AwaitlyError, CircuitOpen, Failure, StepTimeout, UnexpectedError
+from awaitly.policies.fallback import Fallback
 from awaitly.result import Err, Ok, Result
 
 
@@ -55,6 +56,21 @@ async def safe(order: str) -> str:
     return order
 
 
+@step(errors=(Missing, Declined), fallback=Fallback(value="", on=Missing))
+async def backed(order: str) -> str:
+    return order
+
+
+@step(errors=StepTimeout)
+async def slow(order: str) -> str:
+    return order
+
+
+@safe.variant(flag="new")
+async def safe_v2(order: str) -> str:
+    return order
+
+
 def parse(order: str) -> str:
     return order
 
@@ -72,6 +88,43 @@ async def child(order: str) -> str:
 async def a_failure_that_is_not_declared(order: str) -> None:
     await charge(order)
     await reserve(order)  # undeclared-failure, undeclared-failure
+
+
+@workflow(errors=Declined)
+async def what_a_fallback_answers_for_need_not_be_declared(order: str) -> None:
+    await backed(order)
+
+
+@workflow(errors=Missing)
+async def what_it_does_not_answer_for_has_to_be(order: str) -> None:
+    await backed(order)  # undeclared-failure
+
+
+@workflow(errors=Missing)
+async def what_a_fallback_answers_for_may_be_caught_as_it_may_be_switched_off(order: str) -> None:
+    try:
+        await backed(order)
+    except (Missing, Declined):
+        pass
+
+
+@workflow(errors=Missing)
+async def a_declared_timeout_is_a_failure_like_others(order: str) -> None:
+    await slow(order)  # undeclared-failure
+
+
+@workflow
+async def what_policies_raise_arrives_as_itself_where_it_is_declared(order: str) -> None:
+    try:
+        await slow(order)
+    except StepTimeout:
+        pass
+    try:
+        await charge(order)
+    except Declined:
+        pass
+    except CircuitOpen:  # undeclared-catch
+        pass
 
 
 @workflow
