@@ -35,12 +35,14 @@ def config(targets: tuple[str, ...], form: str, as_env: bool, as_schema: bool) -
         return 0
     workflows = {name: workflow for target in targets for name, workflow in workflows_of(target).items()}
     settings = read_settings()
-    pipelines = pipelines_of(workflows, settings)
+    pipelines, unknown = pipelines_of(workflows, settings)
     if form == "json":
         print_json({"settings": [_document(row) for row in rows(settings)], "workflows": pipelines})
     else:
         _print_listing(rows(settings))
         _print_pipelines(pipelines)
+    for name in unknown:
+        click.echo(f"nothing of these workflows has this name: {name}", err=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass, replace
+from enum import Enum
 from inspect import Signature
 from typing import Any
 
@@ -13,8 +14,10 @@ from awaitly.model.durations import humanised, seconds
 from awaitly.model.effects import Effect
 from awaitly.model.graph import PolicySpec, VariantSpec
 from awaitly.model.program import StepBinding
+from awaitly.policies.breaker import Breaker
 from awaitly.policies.fallback import Fallback
 from awaitly.policies.pipeline import Policies
+from awaitly.policies.rate import RateLimit
 from awaitly.policies.retry import Retry
 
 _ORDER = tuple(Effect)  # from the weakest to the strongest
@@ -156,10 +159,16 @@ def _parameters(signature: Signature) -> list[str]:
     return [parameter.name for parameter in signature.parameters.values()]
 
 
-def policy_specs(policies: Policies) -> tuple[PolicySpec, ...]:
-    """Return the policies as the graph shows them, from the outside in."""
+def policy_specs(policies: Policies, *, whole: bool = False) -> tuple[PolicySpec, ...]:
+    """Return the policies as the graph shows them, from the outside in.
+
+    Args:
+        policies: The policies.
+        whole: Show every option that has a value (an enum stands for "not given"), not only those that differ from
+            their defaults.
+    """
     return tuple(
-        _spec(kind, one)
+        _spec(kind, one, whole)
         for kind, value in policies.given().items()
         for one in (value if isinstance(value, tuple) else (value,))
     )
@@ -180,20 +189,36 @@ def variant_specs(step: Step[..., Any, Any]) -> tuple[VariantSpec, ...]:
     )
 
 
-def _spec(kind: str, value: Any) -> PolicySpec:
+def _spec(kind: str, value: Any, whole: bool = False) -> PolicySpec:
     if isinstance(value, str) and kind in ("breaker", "limiter"):
         return PolicySpec(kind=kind, name=value)
     if not is_dataclass(value):
         return PolicySpec(kind=kind, options={kind: humanised(seconds(value))})
-    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    found = {field.name: getattr(value, field.name) for field in fields(value)} | (_implied(value) if whole else {})
     given = {field.name for field in fields(value) if field.default is MISSING or found[field.name] != field.default}
+    if whole:
+        given |= {name for name, value in found.items() if value not in (None, ()) and not isinstance(value, Enum)}
     options = {name: _shown(name, found[name]) for name in found if name in given and name not in ("name", "limiter")}
     if kind == "limiter":
         inner = found.get("limiter")
         if inner is not None:
-            return (base := _spec(kind, inner)).model_copy(update={"options": {**base.options, **options}})
+            return (base := _spec(kind, inner, whole)).model_copy(update={"options": {**base.options, **options}})
         options = {"type": type(value).__name__, **options}
     return PolicySpec(kind=kind, name=found.get("name"), options=options)
+
+
+def _implied(value: Any) -> dict[str, Any]:
+    """Return the options of a policy that are what others make of them."""
+    match value:
+        case Breaker(rules=rules):
+            of_shares = {"minimum_calls": rules.minimum_calls if rules.of_shares else None}
+            return {"failure_threshold": rules.failure_threshold, **of_shares}
+        case Retry(delays=delays):
+            return {"initial": min(delays.initial, delays.most), "jitter": delays.jitter}
+        case RateLimit(capacity=capacity):
+            return {"burst": capacity}
+        case _:
+            return {}
 
 
 def _shown(name: str, value: Any) -> Any:
@@ -203,7 +228,7 @@ def _shown(name: str, value: Any) -> Any:
     if name in _DURATIONS:
         return humanised(seconds(value))
     if isinstance(value, int | float | str):
-        return value
+        return int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(value, tuple):
         return [_shown(name, one) for one in value]
     named = getattr(value, "name", None) or getattr(value, "__qualname__", None)

@@ -75,6 +75,65 @@ def test_with_a_target_it_shows_what_lies_around_each_step(awaitly: Awaitly, mon
     assert shown == "shop.py:checkout charge timeout 3s pack timeout 10s ship nothing lies around it"
 
 
+POLICIES = """
+from awaitly import Breaker, RateLimit, Retry, step, workflow
+
+@step(retry=3, breaker=Breaker("payments"), limiter=RateLimit("stripe", limit=100))
+async def charge(order: str) -> str:
+    return order
+
+@charge.variant(flag="new-flow", retry=Retry.none())
+async def charge_v2(order: str) -> str:
+    return order
+
+@workflow
+async def checkout(order: str) -> str:
+    return await charge(order)
+"""
+
+
+def test_what_lies_around_a_step_is_shown_from_the_outside_in_with_all_its_numbers(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.py").write_text(POLICIES)
+    monkeypatch.setenv("AWAITLY_BREAKERS__PAYMENTS__RESET_TIMEOUT", "1m")
+    monkeypatch.setenv("AWAITLY_LIMITERS__STRIPE__LIMIT", "50")
+
+    (shown,) = json.loads(awaitly("config", "shop.py", "--format", "json").out)["workflows"].values()
+
+    assert shown["charge"] == [
+        "retry (attempts 3, backoff exponential, initial 100ms, max 30s, multiplier 2, jitter full, retry_after True)",
+        "limiter 'stripe' (type RateLimit, limit 50, per 1s, burst 50, mode wait)",
+        (
+            "breaker 'payments' (failure_threshold 5, window 1m, reset_timeout 1m, reset_growth 1, half_open_max 1,"
+            " success_threshold 1, when_open fail)"
+        ),
+    ]
+
+
+def test_a_variant_is_shown_with_its_own_policies_and_goes_by_its_own_name(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.py").write_text(POLICIES)
+    monkeypatch.setenv("AWAITLY_STEPS__CHARGE_V2__TIMEOUT", "3s")
+
+    (shown,) = json.loads(awaitly("config", "shop.py", "--format", "json").out)["workflows"].values()
+
+    lines = shown["charge_v2, for charge if new-flow is True"]
+    assert (lines[0].split(",")[0], lines[-1]) == ("retry (attempts 1", "timeout 3s")
+    assert "timeout" not in " ".join(line.split()[0] for line in shown["charge"])
+
+
+def test_settings_that_name_nothing_of_a_target_are_said_to(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("shop.py").write_text(POLICIES)
+    monkeypatch.setenv("AWAITLY_STEPS__CHARG__TIMEOUT", "3s")
+
+    answer = awaitly("config", "shop.py")
+
+    assert answer.status == 0
+    assert answer.err.endswith("there is no step 'charg'; did you mean 'charge'?\n")
+
+
 def test_the_schema_is_that_of_the_settings(awaitly: Awaitly) -> None:
     schema = json.loads(awaitly("config", "--schema").out)
 
