@@ -1,6 +1,6 @@
 """The course of a durable call: what the guarantees ask for around its attempts, which no policy knows of."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from awaitly.errors import AwaitlyError, RunStopped, RunSuspended, StepDeadline, StepTimeout
 from awaitly.execute.attempts import once_through
@@ -11,10 +11,13 @@ from awaitly.execute.threads import Seat, seats
 from awaitly.model.effects import Effect
 from awaitly.model.facts import RetryScheduled, StepStarted
 from awaitly.policies.clock import pause
+from awaitly.policies.course import Call as AnyCall
 from awaitly.policies.course import Course
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
+
+T = TypeVar("T")
 
 LONG = 1.0  # seconds: a longer delay between two attempts survives a restart
 
@@ -85,14 +88,13 @@ class CallCourse(Course):
             value = await once_through(call.chosen, self, seat)
         except RunStopped as error:
             raise RunSuspended(f"step {self.name} was interrupted: {error}") from error
-        except Exception as error:
+        except BaseException as error:
             # One that ran out of time may have done it, even where that is a declared failure.
             self.unknown = isinstance(error, (StepTimeout, StepDeadline)) or not isinstance(error, self.expected)
             raise
         finally:
             self.attempting -= 1
-            if call.phase is Phase.BEGUN and not self.attempting:
-                call.phase = Phase.WAITING
+            call.replayed = False  # whatever an earlier process had begun, this took its place
         return value
 
     async def pause(self, delay: float, error: BaseException) -> None:
@@ -109,8 +111,29 @@ class CallCourse(Course):
             self._schedule(delay, error)
         if parking:
             raise Withheld
+        self.made.phase = Phase.WAITING  # only here: an outcome that is on its way is not to be cancelled
         await pause(self.clock, delay)
         await self._stable()
+
+    async def substitute(self, answer: AnyCall[T], error: Exception) -> T:
+        """Let a fallback answer. It may be an effect, so it begins like one and finishes like one.
+
+        Raises:
+            Exception: The call's error, if the body does not want the call any more or its effect may have happened.
+            Withheld: If nothing may begin any more.
+        """
+        call = self.made
+        self._wanted(but_parking=True)
+        if call.guarded:
+            await self._stable(but_parking=True)
+            if not self._run.services.lease.valid:
+                await self._run.services.lease.held()
+                self._wanted(but_parking=True)
+        if call.withdrawn or (self.unknown and call.binding.effect is Effect.ONCE):
+            raise error
+        call.phase = Phase.BEGUN
+        self.due = self.attempt_due = None  # that time was the call's: a fallback is asked when it is over, too
+        return await super().substitute(answer, error)
 
     async def waited(self, delay: float) -> None:
         """Wait for what is left of a delay that began in an earlier process."""
@@ -135,12 +158,12 @@ class CallCourse(Course):
         if run.stopped is not None or self.made.phase is Phase.ENDED or (run.parking and not but_parking):
             raise Withheld
 
-    async def _stable(self) -> None:
+    async def _stable(self, *, but_parking: bool = False) -> None:
         try:
             await self._run.log.barrier()
         except AwaitlyError as error:
             self._run.stop(error)
-        self._wanted()
+        self._wanted(but_parking=but_parking)
 
     async def _cleared(self) -> None:
         """Wait until the lease holds, and record the start of what happens at most once."""
