@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from awaitly.model.durations import humanised
-from awaitly.render.payloads import brief, failure_of, value_of
+from awaitly.model.plain import brief, value_of
+from awaitly.render.payloads import failure_of
 from awaitly.render.rows import Kind, Phase, Row
 
 _MARKS = {Phase.DONE: ("✓", "green"), Phase.FAILED: ("✗", "bold red"), Phase.CANCELLED: ("⊘", "yellow")}

@@ -20,8 +20,9 @@ from awaitly.cli.watching import watch
 from awaitly.cli.ways import command
 from awaitly.model.durations import humanised
 from awaitly.model.facts import Ending, Fact, RunFinished, RunStarted
+from awaitly.model.plain import brief, value_of
 from awaitly.model.state import RunRecord, Status
-from awaitly.render.payloads import brief, failure_of, value_of
+from awaitly.render.payloads import failure_of
 from awaitly.render.rows import fitted
 from awaitly.render.tracebacks import without_own_frames
 

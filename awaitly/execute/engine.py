@@ -192,17 +192,17 @@ class Engine:
         args, kwargs = program.arguments.decode(started.arguments)
         run = Run(self.services, program, self.sites(program), log, started, facts)
         loop = asyncio.get_running_loop()
-        task = Supervision(run, supervise(run, args, kwargs), loop=loop, context=self.services.context.copy())
+        context = self.services.context.copy()
+        task = Supervision(run, supervise(run, args, kwargs), loop=loop, context=context)
         self.active[log.run] = active = Active(program, started, task, run)
         task.add_done_callback(lambda _: self._ended(log.run, active))
-        if resumed:
-            self.services.notice(
-                RunResumed, log.run, started.workflow, recorded=1 + len(facts), started=started.at, trace=started.trace
-            )
-        else:
-            run.observe(started)
+        if run.observed:  # in the context that the body begins in: what is current there is current in all of the run
+            context.run(run.observe, self._resumed(started, facts) if resumed else started)
         if cancelled is not None:
             self.request(log.run, cancelled)
+
+    def _resumed(self, started: RunStarted, facts: Sequence[Fact]) -> RunResumed:
+        return RunResumed(at=self.clock.time(), recorded=1 + len(facts), started=started.at, trace=started.trace)
 
     def _ended(self, run_id: str, active: Active) -> None:
         del self.active[run_id]

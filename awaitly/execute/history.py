@@ -135,7 +135,10 @@ def _position(run_id: str, past: Sequence[Fact], at: str) -> int:
 
 async def begin_fork(engine: Engine, program: Program, new_id: str, plan: ForkPlan) -> None:
     """Store the new run with what it keeps, in one commit, and continue it from there."""
-    await engine.errands.wholly(_forked(engine, program, new_id, plan))
+    services = engine.services
+    trace = "" if services.trace is None else services.trace(new_id, plan.started.workflow)
+    traced = replace(plan, started=replace(plan.started, trace=trace))  # it is not in the trace of the other run
+    await engine.errands.wholly(_forked(engine, program, new_id, traced))
 
 
 async def _forked(engine: Engine, program: Program, new_id: str, plan: ForkPlan) -> None:

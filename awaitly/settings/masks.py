@@ -3,12 +3,10 @@
 import re
 from typing import Any
 
+from awaitly.model.secrets import MASK, is_secret
 from awaitly.settings.paths import Path
 from awaitly.settings.sources import Origin, Place
 
-MASK = "***"
-
-_SECRETS = ("secret", "token", "password", "passwd", "key", "headers", "credentials")
 _PARAMETER = re.compile(r"([?&;])([^=&;#]+)=([^&;#]*)")
 
 
@@ -19,7 +17,7 @@ def masked(path: Path, value: Any, origin: Origin | None) -> Any:
     if origin is not None and origin.place is Place.SECRETS:
         return MASK
     # The names of flags are their authors': new_key is no secret.
-    if path[0] != "flags" and _is_secret(path[-1]):
+    if path[0] != "flags" and is_secret(path[-1]):
         return MASK
     return without_password(value) if isinstance(value, str) and "://" in value else value
 
@@ -36,8 +34,4 @@ def without_password(url: str) -> str:
 
 def _parameter(found: "re.Match[str]") -> str:
     before, name, value = found.groups()
-    return f"{before}{name}={MASK if _is_secret(name) else value}"
-
-
-def _is_secret(name: str) -> bool:
-    return any(word.endswith(_SECRETS) for word in re.split(r"[\W_]+", name.lower()))
+    return f"{before}{name}={MASK if is_secret(name) else value}"

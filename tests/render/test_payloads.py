@@ -1,6 +1,7 @@
 import pytest
 
-from awaitly.render.payloads import brief, failure_of, value_of
+from awaitly.model.plain import brief, value_of
+from awaitly.render.payloads import failure_of
 
 
 @pytest.mark.parametrize(

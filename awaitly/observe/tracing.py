@@ -1,0 +1,502 @@
+"""Runs and steps as OpenTelemetry spans, made from facts as they happen.
+
+```text
+workflow checkout             a run, as far as this process executes it
+├── step fetch_user           a call of a step; clients' spans are inside
+├── step charge               a call that took several attempts
+│   ├── attempt charge        the first one, known to be one of several only when it had failed
+│   └── attempt charge        clients' spans of the second one are inside
+└── step shipping             a call of a child workflow
+    └── workflow shipping     the child run
+```
+
+A replay makes no spans, as its facts are not observed. The span of a run that is resumed links to the trace that the
+run began in. Spans begin and end with the times in their facts.
+
+A span has the status ``ERROR`` if it ended in what nobody expected, or too late. An expected failure is part of the
+business: it sets ``error.type`` and no status. An attempt that another followed has it, whatever it failed with.
+
+The span of a run is current in its body, that of a call or of an attempt in the step's function. A run whose span is
+not recorded has no spans of steps; as it is current, the decision not to sample it reaches those whom its steps call.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, StatusCode, TraceFlags, TracerProvider
+from opentelemetry.util.types import AttributeValue
+
+from awaitly.errors import AwaitlyError, UnexpectedError
+from awaitly.model import attributes as names
+from awaitly.model.facts import (
+    BreakerRejected,
+    CacheHit,
+    CancelRequested,
+    DeadlinePassed,
+    Ending,
+    Fact,
+    FallbackTaken,
+    FlagDecided,
+    LimiterRejected,
+    LimiterWaited,
+    RunFinished,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+    StepCancelled,
+    StepFinished,
+    StepHedged,
+    StepRetrying,
+    StepStarted,
+)
+from awaitly.model.notice import Notice
+from awaitly.model.plain import brief, value_of
+from awaitly.model.secrets import Redact, redacted
+
+WAITING: Final = 1000  # spans of starts that have not become runs here
+FRESH: Final = 10.0  # seconds in which a start that finds an unfinished run has taken it over
+LONGEST: Final = 1000  # characters of what is recorded of values and messages
+LARGEST: Final = 64_000  # bytes of a value that is looked at on the event loop
+
+INTERRUPTED: Final = "interrupted"
+TOO_LATE: Final = "deadline-exceeded"
+
+HARMLESS: Final = frozenset({"run-stopped", "shutting-down", "lease-lost"})
+"""Why a run stops here although nothing is wrong with it."""
+
+EVENTS: Final[Mapping[type[Fact], tuple[str, Mapping[str, str]]]] = {
+    StepRetrying: (
+        "awaitly.step.retrying",
+        {
+            "attempt": names.ATTEMPT,
+            "delay": names.SECONDS,
+            "error": names.EXCEPTION_TYPE,
+            "message": names.EXCEPTION_MESSAGE,
+        },
+    ),
+    StepHedged: ("awaitly.step.hedged", {"attempt": names.ATTEMPT}),
+    FallbackTaken: ("awaitly.fallback.taken", {"error": names.EXCEPTION_TYPE}),
+    CacheHit: ("awaitly.cache.hit", {}),
+    LimiterWaited: ("awaitly.limiter.waited", {"limiter": names.LIMITER, "seconds": names.SECONDS}),
+    LimiterRejected: ("awaitly.limiter.rejected", {"limiter": names.LIMITER}),
+    BreakerRejected: ("awaitly.breaker.rejected", {"breaker": names.BREAKER}),
+    CancelRequested: ("awaitly.run.cancel_requested", {"reason": names.REASON}),
+    DeadlinePassed: ("awaitly.run.deadline_passed", {}),
+    FlagDecided: (
+        "feature_flag.evaluation",
+        {
+            "flag": names.FLAG_KEY,
+            "value": names.FLAG_VALUE,
+            "variant": names.FLAG_VARIANT,
+            "reason": names.FLAG_REASON,
+            "provider": names.FLAG_PROVIDER,
+        },
+    ),
+}
+"""Facts that are events of a span, their fields as attributes: of the call that they are about, or else of the run."""
+
+_log = logging.getLogger("awaitly")
+
+
+class _Run:
+    """The span of a run, and of its calls that are under way."""
+
+    __slots__ = ("began", "calls", "context", "id", "recording", "span", "workflow")
+
+    def __init__(self, run: str, workflow: str, span: Span, around: Context, began: float) -> None:
+        self.id = run
+        self.workflow = workflow
+        self.span = span
+        self.context = trace.set_span_in_context(span, around)
+        self.recording = span.is_recording()
+        self.calls: dict[str, _Call] = {}
+        self.began = began
+
+
+class _Call:
+    """The span of a call, and of its attempts."""
+
+    __slots__ = ("attempts", "began", "context", "failed", "first", "open", "span")
+
+    def __init__(self, span: Span, around: Context) -> None:
+        self.span = span
+        self.context = trace.set_span_in_context(span, around)
+        self.attempts = 0  # that have begun here
+        self.first = 0  # the number of the first of them
+        self.began = 0  # when it began
+        self.failed: StepRetrying | None = None  # how it ended
+        self.open: tuple[Span, ...] = ()  # of attempts under way
+
+
+class Tracing:
+    """A watcher that makes spans of runs, steps, attempts and children. Without an SDK it does next to nothing.
+
+    Args:
+        provider: Makes the spans; default: the one that OpenTelemetry's API knows, also if it is set later.
+        enrich: Called with a span and the fact that began it, ended it or became an event of it, before the span ends;
+            where a step begins, in its context: it may set attributes. What it raises is logged once.
+        inputs: Whether the arguments of runs, and the values of steps and runs, are recorded: as JSON without their
+            secrets, at most 1,000 characters.
+        redact: With ``inputs``, called with the name of each value and the value; returns what is recorded instead.
+            What is named like a secret (``password``, ``api_key``, ``authorization``) is masked before it is asked.
+        time: Returns the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        provider: TracerProvider | None = None,
+        *,
+        enrich: Callable[[Span, Fact], object] | None = None,
+        inputs: bool = False,
+        redact: Redact | None = None,
+        time: Callable[[], float] = time.time,
+    ) -> None:
+        self._tracer = trace.get_tracer("awaitly", _version(), tracer_provider=provider)
+        self._enrich = enrich
+        self._inputs = inputs
+        self._redact = redact
+        self._time = time
+        self._failed = False
+        self._begun: dict[tuple[str, str], _Run] = {}  # by run and traceparent: of starts that are not runs yet
+        self._runs: dict[str, _Run] = {}
+        self._beginnings: dict[type[Fact], Callable[[Notice, Any], None]] = {
+            RunStarted: self._run_started,
+            RunResumed: self._run_resumed,
+        }
+        self._rest: dict[type[Fact], Callable[[_Run, Any, BaseException | None], None]] = {
+            StepStarted: self._step_started,
+            StepFinished: self._step_finished,
+            StepCancelled: self._step_cancelled,
+            StepRetrying: self._step_retrying,
+            RunFinished: self._run_finished,
+            RunReleased: self._run_released,
+            **{kind: self._happened for kind in EVENTS if kind is not StepRetrying},
+        }
+
+    def begin(self, run_id: str, workflow: str) -> str:
+        """Begin the span of a run that is being started, in the trace of who starts it; return its ``traceparent``.
+
+        If the run turns out to exist, the span is used by whoever takes the run over at once, or never ended. Empty, if
+        there is no trace: nobody made one, or the run is executed here already, to which the caller's span is linked.
+        """
+        known = self._runs.get(run_id)
+        try:
+            if known is None:
+                return self._begin(run_id, workflow)
+            trace.get_current_span().add_link(known.span.get_span_context())
+        except Exception:  # noqa: BLE001 - samplers and processors are foreign code, and must not harm a start
+            self._complain("an OpenTelemetry SDK failed to begin the span of a run")
+        return ""
+
+    def __call__(self, notice: Notice) -> None:
+        """Begin, mark or end the span that a fact is about."""
+        kind = type(notice.fact)
+        run = self._runs.get(notice.run)
+        if run is not None and (handle := self._rest.get(kind)) is not None:
+            handle(run, notice.fact, notice.error)
+        elif (begin := self._beginnings.get(kind)) is not None:
+            begin(notice, notice.fact)
+
+    # Runs.
+
+    def _begin(self, run_id: str, workflow: str) -> str:
+        run = self._run(run_id, workflow, get_current(), self._time())
+        about = run.span.get_span_context()
+        if not about.is_valid:
+            return ""
+        traceparent = f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
+        if len(self._begun) >= WAITING:
+            del self._begun[next(iter(self._begun))]
+        self._begun[run_id, traceparent] = run
+        return traceparent
+
+    def _run(self, run_id: str, workflow: str, around: Context, at: float, links: list[Link] | None = None) -> _Run:
+        about = {names.RUN_ID: run_id, names.WORKFLOW: workflow}
+        span = self._tracer.start_span(
+            f"workflow {workflow}", around, attributes=about, links=links, start_time=_nanoseconds(at)
+        )
+        return _Run(run_id, workflow, span, around, at)
+
+    def _run_started(self, notice: Notice, fact: RunStarted) -> None:
+        run = self._begun.pop((notice.run, fact.trace), None)
+        if run is None:
+            run = self._run(notice.run, notice.workflow, _remote(fact.trace), fact.at)
+        if not self._know(run):
+            return
+        pinned = {names.VERSION: fact.version, names.PARENT: fact.parent, names.FORKED_FROM: fact.forked_from}
+        found: dict[str, AttributeValue] = {name: value for name, value in pinned.items() if value is not None}
+        if self._inputs:
+            found[names.INPUT] = self._text(fact.arguments)
+        run.span.set_attributes(found)
+        self._enriched(run.span, fact)
+
+    def _run_resumed(self, notice: Notice, fact: RunResumed) -> None:
+        first = trace.get_current_span(_remote(fact.trace)).get_span_context()
+        run = self._taking_over(notice.run, fact.at)
+        if run is None:
+            links = [Link(first)] if first.is_valid else None
+            run = self._run(notice.run, notice.workflow, Context(), fact.at, links)
+        elif first.is_valid:
+            run.span.add_link(first)
+        if self._know(run):
+            run.span.set_attribute(names.RESUMED, True)
+            self._enriched(run.span, fact)
+
+    def _taking_over(self, run_id: str, at: float) -> _Run | None:
+        """Return what a start began that found this run unfinished, and takes it over just now."""
+        for key in reversed(self._begun):
+            if self._begun[key].began < at - FRESH:
+                break
+            if key[0] == run_id:
+                return self._begun.pop(key)
+        return None
+
+    def _know(self, run: _Run) -> bool:
+        """Remember a run, if there is a trace of it, and enter it; return whether it is recorded."""
+        if run.span.get_span_context().is_valid:
+            self._runs[run.id] = run
+            attach(run.context)  # the context is that of the run's body, and ends with it
+        return run.recording
+
+    def _run_finished(self, run: _Run, fact: RunFinished, error: BaseException | None) -> None:
+        self._forget(run, fact)
+        if run.recording:
+            known = isinstance(error, UnexpectedError) and error.step is not None  # the step's span tells of it
+            self._end(run.span, fact, {names.OUTCOME: fact.ending.value}, error, told=known)
+
+    def _run_released(self, run: _Run, fact: RunReleased, error: BaseException | None) -> None:
+        self._forget(run, fact)
+        if not run.recording:
+            return
+        run.span.set_attributes({names.OUTCOME: INTERRUPTED, names.RELEASED: fact.code})
+        if fact.code not in HARMLESS:
+            run.span.set_attributes({names.ERROR_TYPE: fact.code, names.ERROR_CODE: fact.code})
+            run.span.set_status(StatusCode.ERROR, _cut(fact.reason))
+        self._enriched(run.span, fact)
+        run.span.end(_nanoseconds(fact.at))
+
+    def _forget(self, run: _Run, fact: Fact) -> None:
+        """Drop a run that has ended here, with the calls that were under way."""
+        del self._runs[run.id]
+        at = _nanoseconds(fact.at)
+        for call in run.calls.values():
+            for span in (*call.open, call.span):
+                span.set_attribute(names.OUTCOME, INTERRUPTED)
+                span.end(at)
+
+    # Calls.
+
+    def _call(self, run: _Run, fact: Any, around: Context, at: int) -> _Call:
+        about = {names.RUN_ID: run.id, names.WORKFLOW: run.workflow, names.STEP: fact.step, names.CALL: fact.call}
+        span = self._tracer.start_span(f"step {fact.step}", around, attributes=about, start_time=at)
+        call = run.calls[fact.call] = _Call(span, around)
+        return call
+
+    def _step_started(self, run: _Run, fact: StepStarted, error: BaseException | None) -> None:
+        if not run.recording:
+            return
+        at = int(fact.at * 1e9)
+        # The body may have spans of its own around the call.
+        call = run.calls.get(fact.call) or self._call(run, fact, get_current(), at)
+        call.attempts += 1
+        if call.attempts == 1:
+            call.first, call.began = fact.attempt, at
+            attach(call.context)  # the context is that of the attempt's task, and ends with it
+            span = call.span
+        else:
+            if call.attempts == 2:
+                self._first_of_several(run, call, fact)
+            span = self._attempt(run, call, fact.step, fact.attempt, at)
+            attach(trace.set_span_in_context(span, call.context))
+        if self._enrich is not None:
+            self._enriched(span, fact)
+
+    def _attempt(self, run: _Run, call: _Call, step: str, attempt: int, at: int) -> Span:
+        about: dict[str, AttributeValue] = {names.RUN_ID: run.id, names.STEP: step, names.ATTEMPT: attempt}
+        span = self._tracer.start_span(f"attempt {step}", call.context, attributes=about, start_time=at)
+        call.open += (span,)
+        return span
+
+    def _first_of_several(self, run: _Run, call: _Call, fact: StepStarted) -> None:
+        """Make the span of an attempt that is known only now to be one of several."""
+        self._attempt(run, call, fact.step, call.first, call.began)
+        if call.failed is not None:
+            self._attempts_failed(call, call.failed)
+
+    def _attempts_failed(self, call: _Call, fact: StepRetrying) -> None:
+        for span in call.open:
+            span.set_attribute(names.ERROR_TYPE, fact.error)
+            span.set_status(StatusCode.ERROR, _cut(fact.message))
+            span.end(_nanoseconds(fact.at))
+        call.open = ()
+
+    def _step_retrying(self, run: _Run, fact: StepRetrying, error: BaseException | None) -> None:
+        call = run.calls.get(fact.call)
+        if call is None:
+            return  # not recorded
+        if call.attempts == 1:
+            call.failed = fact
+        self._attempts_failed(call, fact)
+        attach(call.context)
+        self._happened(run, fact, error)
+
+    def _step_finished(self, run: _Run, fact: StepFinished, error: BaseException | None) -> None:
+        if not run.recording:
+            return
+        call = run.calls.get(fact.call) or self._call(run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
+        del run.calls[fact.call]
+        about: dict[str, AttributeValue] = {names.OUTCOME: fact.ending.value}
+        if fact.attempts != 1:
+            about[names.ATTEMPTS] = fact.attempts
+        if fact.source:
+            about[names.SOURCE] = fact.source
+        if fact.variant:
+            about[names.VARIANT] = fact.variant
+        if call.open:
+            self._end_attempts(call, fact, error)
+        self._end(call.span, fact, about, error)
+
+    def _end_attempts(self, call: _Call, fact: StepFinished, error: BaseException | None) -> None:
+        """End what is left of several attempts; which of two that ran beside one another decided is not known."""
+        for span in call.open:
+            if len(call.open) == 1 and not fact.source and error is not None:
+                self._explain(span, fact, error, told=True)
+            span.end(_nanoseconds(fact.at))
+
+    def _step_cancelled(self, run: _Run, fact: StepCancelled, error: BaseException | None) -> None:
+        call = run.calls.pop(fact.call, None)
+        if call is None:
+            return  # it had not begun
+        for span in call.open:
+            span.set_attribute(names.OUTCOME, Ending.CANCELLED.value)
+            span.end(_nanoseconds(fact.at))
+        call.span.set_attributes({names.OUTCOME: Ending.CANCELLED.value, names.ATTEMPTS: fact.attempts})
+        self._enriched(call.span, fact)
+        call.span.end(_nanoseconds(fact.at))
+
+    # Both.
+
+    def _happened(self, run: _Run, fact: Any, error: BaseException | None) -> None:
+        """Make a fact an event of the span that it is about."""
+        if not run.recording:
+            return
+        span = self._about(run, fact) if hasattr(fact, "call") else run.span
+        name, fields = EVENTS[type(fact)]
+        about = {attribute: getattr(fact, field) for field, attribute in fields.items()}
+        about = {attribute: value for attribute, value in about.items() if _is_plain(value)}
+        span.add_event(name, about, _nanoseconds(fact.at))
+        self._enriched(span, fact)
+
+    def _about(self, run: _Run, fact: Any) -> Span:
+        """Return the span of the call that a fact is about, which may be the first fact of it."""
+        call = run.calls.get(fact.call)
+        if call is None:
+            began = fact.at - fact.seconds if isinstance(fact, LimiterWaited) else fact.at
+            call = self._call(run, fact, get_current(), _nanoseconds(began))
+        return call.span
+
+    def _end(
+        self,
+        span: Span,
+        fact: StepFinished | RunFinished,
+        about: dict[str, AttributeValue],
+        error: BaseException | None,
+        *,
+        told: bool = False,
+    ) -> None:
+        if self._inputs and fact.ending is Ending.VALUE:
+            about[names.RESULT] = self._text(fact.payload)
+        span.set_attributes(about)
+        if fact.ending is not Ending.VALUE:
+            self._explain(span, fact, error, told=told)
+        if self._enrich is not None:
+            self._enriched(span, fact)
+        span.end(int(fact.at * 1e9))
+
+    def _explain(
+        self, span: Span, fact: StepFinished | RunFinished, error: BaseException | None, *, told: bool
+    ) -> None:
+        """Say what a span ended in; a traceback is recorded unless another span has ``told`` it."""
+        match fact.ending:
+            case Ending.FAILURE if error is not None:
+                span.set_attribute(names.ERROR_TYPE, _class(error))
+                if isinstance(error, AwaitlyError):
+                    span.set_attribute(names.ERROR_CODE, error.code)
+            case Ending.UNEXPECTED if error is not None:
+                self._unexpected(span, UnexpectedError.of(error), _nanoseconds(fact.at), told=told)
+            case Ending.DEADLINE:
+                span.set_attributes({names.ERROR_TYPE: TOO_LATE, names.ERROR_CODE: TOO_LATE})
+                span.set_status(StatusCode.ERROR, "its deadline passed")
+
+    def _unexpected(self, span: Span, error: UnexpectedError, at: int, *, told: bool) -> None:
+        span.set_attribute(names.ERROR_TYPE, error.type_name)
+        if error.cause_code is not None:
+            span.set_attribute(names.ERROR_CODE, error.cause_code)
+        span.set_status(StatusCode.ERROR, _cut(error.message))
+        if not told:
+            about = {
+                names.EXCEPTION_TYPE: error.type_name,
+                names.EXCEPTION_MESSAGE: error.message,
+                names.EXCEPTION_STACKTRACE: error.traceback or "",
+            }
+            span.add_event("exception", about, at)
+
+    def _text(self, payload: bytes) -> str:
+        """Return what may be seen of a stored value."""
+        if len(payload) <= LARGEST:
+            with suppress(Exception):  # nested too deeply, or returned by redact and no JSON
+                return brief(redacted(value_of(payload), self._redact), LONGEST)
+        return f"({len(payload)} bytes)"
+
+    def _enriched(self, span: Span, fact: Fact) -> None:
+        if self._enrich is None:
+            return
+        try:
+            self._enrich(span, fact)
+        except Exception:  # noqa: BLE001 - foreign code, which must not leave a span open
+            self._complain("enrich= of Tracing failed")
+
+    def _complain(self, what: str) -> None:
+        if not self._failed:
+            self._failed = True
+            _log.exception("%s; further failures of it are not logged", what)
+
+
+def _remote(traceparent: str) -> Context:
+    """Return a context in the trace that a run began in; an empty one if there was none."""
+    parts = traceparent.split("-")
+    with suppress(ValueError, IndexError):
+        flags = TraceFlags(int(parts[3], 16))
+        about = SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(about), Context())
+    return Context()
+
+
+def _nanoseconds(at: float) -> int:
+    return int(at * 1e9)
+
+
+def _class(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (str, int, float)) and value != ""
+
+
+def _version() -> str:
+    try:
+        return version("awaitly")
+    except PackageNotFoundError:  # run from its source
+        return ""
