@@ -162,7 +162,7 @@ class Retry:
         """Return the policy with the state that it shares."""
         return Retrying(self, None if self.budget is None else self.budget.bound(shared))
 
-    async def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function gives, trying again as declared.
 
         Raises:

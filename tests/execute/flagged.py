@@ -3,14 +3,14 @@
 import asyncio
 from typing import Any
 
-from awaitly import Flag, Retry, Runtime, Workflow, gather, sleep, step, workflow
+from awaitly import Breaker, Flag, Retry, Runtime, Workflow, gather, sleep, step, workflow
 from awaitly.flags.provider import Decision, FlagContext
 from awaitly.model.facts import FlagDecided, RunStarted, StepFinished
 from awaitly.persist.ports import Store
 from awaitly.settings import Settings
 from awaitly.settings.tables import LeaseSettings
 from awaitly.testing.crash import Life
-from tests.execute.scene import Declined, Scene, _scenes, read, write
+from tests.execute.scene import Declined, Scene, current_scene, read, write
 
 FLAG = "new-charge"
 CARRIER = Flag("carrier", default="post")
@@ -22,7 +22,7 @@ LIVES: list[Life] = []  # of simulated processes: steps are boundaries too
 async def act(name: str, by: str) -> str:
     for life in LIVES[-1:]:
         life.boundary(f"before {name}")
-    await _scenes[0].act(f"{name} by {by}")
+    await current_scene().act(f"{name} by {by}")
     for life in LIVES[-1:]:
         life.boundary(f"after {name}")
     return f"{name} by {by}"
@@ -58,7 +58,7 @@ async def ship_by_bike(name: str) -> str:
     return await act(name, "bike")
 
 
-@ship.variant(flag=CARRIER, when="drone")
+@ship.variant(flag=CARRIER, when="drone", breaker=Breaker("drones", failure_threshold=1))
 async def ship_by_drone(name: str) -> str:
     return await act(name, "drone")
 
@@ -131,6 +131,11 @@ async def parent(name: str) -> str:
 async def only_parent(name: str) -> str:
     found = await one("child")
     return f"{found}, {await charge('parent')}"
+
+
+@workflow
+async def mere_parent(name: str) -> str:
+    return await one("child")
 
 
 @workflow

@@ -244,6 +244,18 @@ def test_a_variant_has_policies_of_its_own(scene: Scene) -> None:
     scene.play(story())
 
 
+def test_a_variants_circuit_is_not_its_steps(scene: Scene) -> None:
+    async def story() -> None:
+        scene.fails["a by drone"] = OSError("no wind allowed")
+        async with runtime(scene, {"carrier": "drone"}) as rt:
+            failed = [(await rt.run(shipped, "a")).map_err(str) for _ in range(2)]
+            assert "circuit" in str(failed[1])
+            assert await rt.run(shipped.options(flags={"carrier": "post"}), "a") == Ok("a by post")
+        assert scene.log.count("a by drone") == 1
+
+    scene.play(story())
+
+
 def test_settings_change_a_variants_policies_by_its_own_name(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWAITLY_STEPS__CHARGE_V2__RETRY__ATTEMPTS", "4")
     monkeypatch.setenv("AWAITLY_STEPS__CHARGE__RETRY__ATTEMPTS", "3")

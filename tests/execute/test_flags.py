@@ -27,6 +27,7 @@ from tests.execute.flagged import (
     decisions,
     failing,
     given,
+    mere_parent,
     mistaken_parent,
     one,
     only_parent,
@@ -290,6 +291,15 @@ def test_a_childs_own_flags_win_over_those_of_its_parent(scene: Scene) -> None:
     async def story() -> None:
         async with runtime(scene) as rt:
             assert await rt.run(choosing_parent.options(flags={FLAG: True}), "x") == Ok("child by v1")
+
+    scene.play(story())
+
+
+def test_a_value_of_another_kind_from_the_parent_takes_no_variant(scene: Scene) -> None:
+    async def story() -> None:
+        async with runtime(scene) as rt:
+            assert await rt.run(mere_parent.options(flags={FLAG: True}), "x") == Ok("child by v2")
+            assert await rt.run(mere_parent.options(flags={FLAG: 1}), "x") == Ok("child by v1")
 
     scene.play(story())
 
