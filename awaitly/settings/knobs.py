@@ -22,6 +22,7 @@ from awaitly.settings.tables import (
     LeaseSettings,
     LimiterSettings,
     LogSettings,
+    OtlpSettings,
     StepSettings,
     WorkflowSettings,
 )
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
         default="queue", description="Whether more runs than that wait, or are refused."
     )
     logs: LogSettings = LogSettings()
+    otlp: OtlpSettings = OtlpSettings()
     steps: dict[str, StepSettings] = Field(default={}, description="Steps by name.")
     breakers: dict[str, BreakerSettings] = Field(default={}, description="Circuit breakers by name.")
     limiters: dict[str, LimiterSettings] = Field(default={}, description="Limiters by name.")

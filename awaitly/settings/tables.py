@@ -42,6 +42,28 @@ class LogSettings(Table):
     )
 
 
+class OtlpSettings(Table):
+    """Where traces and metrics go, unless the application has set up OpenTelemetry itself.
+
+    What is not given is taken from the standard ``OTEL_*`` variables.
+    """
+
+    endpoint: str | None = Field(
+        default=None, description="Where traces and metrics are sent.", examples=["http://localhost:4318"]
+    )
+    headers: str | None = Field(
+        default=None, description="What is sent along, such as a key. A secret.", examples=["name=value,name=value"]
+    )
+    protocol: Literal["http/protobuf", "grpc"] | None = Field(default=None, description="How they are sent.")
+    service_name: str | None = Field(
+        default=None, description="What the service is called there.", examples=["checkout"]
+    )
+    traces: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether runs are traced; auto: if there is an endpoint or the application uses OpenTelemetry.",
+    )
+
+
 class RetrySettings(Table):
     """How often a step is attempted again, and when."""
 

@@ -15,6 +15,7 @@ from tests.settings.writing import FILES, TEXTS, forget, refused, tree, write
 SCHEMA = Settings.model_json_schema()
 SOURCES = list(Place)
 KNOBS = [knob for knob in PATHS.knobs if knob.path != ("secrets_dir",)]  # where a source is, no source can say
+TEXT = (str, str | None)  # what any text fits
 RULES = [knob for knob in PATHS.knobs if knob.annotation is Rule]
 
 
@@ -60,7 +61,7 @@ def wrong(knob: Knob) -> Iterator[object]:
     if knob in RULES:
         yield from ("-1", "{", '{"value": [1]}', [1], {"value": [1]}, 7, -1)
     else:
-        yield from () if knob.annotation is str else ("sideways", "")
+        yield from () if knob.annotation in TEXT else ("sideways", "")
         yield from ([1], True) if kind in ("integer", "number") else ([1], 7)
 
 
@@ -135,7 +136,7 @@ def test_of_two_sources_the_stronger_one_counts(knob: Knob, stronger: int, monke
 
 
 @pytest.mark.parametrize("stronger", range(len(SOURCES) - 1), ids=lambda at: SOURCES[at].name)
-@pytest.mark.parametrize("knob", [knob for knob in KNOBS if knob.annotation is not str], ids=named)
+@pytest.mark.parametrize("knob", [knob for knob in KNOBS if knob.annotation not in TEXT], ids=named)
 def test_of_a_right_and_a_wrong_value_the_stronger_one_decides(
     knob: Knob, stronger: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
