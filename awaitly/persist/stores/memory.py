@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from heapq import heappop, heappush
 from itertools import islice
 from time import monotonic as system_monotonic
@@ -128,7 +129,7 @@ class MemoryStore:
 
     async def claimable(self, workflows: Sequence[str], limit: int, *, after: str | None = None) -> Sequence[RunRecord]:
         """Return unfinished runs of these workflows that nobody alive owns, oldest first."""
-        oldest = iter(self._runs.items())
+        oldest, alive = iter(self._runs.items()), cache(self._alive)  # each owner is looked at once
         if after is not None:
             for run, _ in oldest:
                 if run == after:
@@ -136,7 +137,7 @@ class MemoryStore:
         waiting = (
             _record(run, stored)
             for run, stored in oldest
-            if stored.workflow in workflows and not stored.status.ended and not self._alive(stored.owner)
+            if stored.workflow in workflows and not stored.status.ended and not alive(stored.owner)
         )
         return tuple(islice(waiting, limit))
 
@@ -187,10 +188,11 @@ class MemoryStore:
     async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
         """Remove runs that ended before a time, with their facts, and answers that expired before it."""
         self._forget(ended_before)
+        alive = cache(self._alive)
         old = (
             run
             for run, stored in self._runs.items()
-            if stored.status.ended and _updated(stored) < ended_before and not self._alive(stored.owner)
+            if stored.status.ended and _updated(stored) < ended_before and not alive(stored.owner)
         )
         doomed = tuple(islice(old, limit))
         for run in doomed:
