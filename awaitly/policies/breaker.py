@@ -257,6 +257,10 @@ class Breaker:
                 raise refuse(self._what("on"), cls, "give subclasses of Exception, as nothing else is ever a failure")
 
 
+# Who waits, with the time on the monotonic clock at which that ends; a dictionary would search for its first.
+Line: TypeAlias = OrderedDict["asyncio.Future[Permit]", float | None]
+
+
 class _Alarm(NamedTuple):
     """A timer for the end of the open phase, and the loop without which it does not ring."""
 
@@ -273,7 +277,7 @@ class Circuit(Switch):
         notice: Told of each change: the kind of the fact, and its fields.
     """
 
-    __slots__ = ("_alarm", "_on", "_queue", "_timed", "_unless", "breaker")
+    __slots__ = ("_alarm", "_on", "_queue", "_ready", "_spare", "_timed", "_unless", "breaker")
 
     def __init__(self, breaker: Breaker, clock: Clock, notice: Callable[..., object]) -> None:
         super().__init__(breaker.name or UNNAMED, breaker.rules, clock, notice)
@@ -281,8 +285,10 @@ class Circuit(Switch):
         self._on = None if breaker.on is None else error_classes(breaker.on, "on")
         self._unless = error_classes(breaker.unless, "unless")
         self._timed = self.rules.slow_call is not None
-        # Who waits, with the time on the monotonic clock at which that ends; a dictionary would search for its first.
-        self._queue: OrderedDict[asyncio.Future[Permit], float | None] = OrderedDict()
+        # Who waits at the gate, and who has what its limiters gave: these are let in first, as others wait for that.
+        self._queue: Line = OrderedDict()
+        self._ready: Line = OrderedDict()
+        self._spare: dict[object, Permit] = {}  # of probes that are past the gate and not here yet
         self._alarm: _Alarm | None = None
 
     async def __call__(self, call: Call[T], course: Course, /) -> T:
@@ -305,21 +311,24 @@ class Circuit(Switch):
     async def gate(self, call: Call[T], course: Course, /) -> T:
         """Return what the call gives, asking the circuit before anything scarce is taken for it, such as a token.
 
-        A place that it gets as a probe is kept for the circuit's own layer below; it goes back if none asks for it.
+        A place that it gets as a probe is kept for the circuit's own layer below, unless another call gets there
+        first; it goes back if none asks for it.
 
         Raises:
-            CircuitOpen: If the circuit turns it away.
+            CircuitOpen: If the circuit turns the call away.
         """
         if type(self._phase) is Closed:
             return await call()
-        held = [await self.enter(course)]
-        before = _held.set(held)
+        mark = object()
+        self._spare[mark] = await self._admitted(course, self._queue)
+        before = _passed.set(mark)
         try:
+            self._attend()
             return await call()
         finally:
-            _held.reset(before)
-            for permit in held:
-                permit.abandoned()
+            _passed.reset(before)
+            if mark in self._spare:
+                self._spare.pop(mark).abandoned()
 
     async def enter(self, course: Course) -> Permit:
         """Return a permit, at once or when it is this caller's turn.
@@ -327,9 +336,14 @@ class Circuit(Switch):
         Raises:
             CircuitOpen: If the circuit turns the call away.
         """
-        kept = self._kept()
-        if kept is not None:
+        kept = self._spare.pop(_passed.get(), None)
+        if kept is not None and kept.good_for(self):
             return kept
+        if kept is not None:
+            kept.abandoned()
+        return await self._admitted(course, self._ready)
+
+    async def _admitted(self, course: Course, line: "Line") -> Permit:
         try:
             return self.admit()
         except CircuitOpen as refusal:
@@ -337,7 +351,7 @@ class Circuit(Switch):
             if self.breaker.when_open == "fail" or (left is not None and (refusal.retry_after or 0.0) > left):
                 course.notice(BreakerRejected, breaker=self.name)
                 raise
-        return await self._turn(course, None if left is None else self._clock.monotonic() + left)
+        return await self._turn(course, line, None if left is None else self._clock.monotonic() + left)
 
     def settle(
         self,
@@ -368,27 +382,21 @@ class Circuit(Switch):
         # A step may declare its timeout, so that its callers can handle it; it says the same about the dependency.
         return isinstance(error, StepTimeout) or not isinstance(error, expected)
 
-    def _kept(self) -> Permit | None:
-        held = _held.get()
-        if not held or not held[0].good_for(self):
-            return None
-        return held.pop()
-
-    async def _turn(self, course: Course, due: float | None) -> Permit:
+    async def _turn(self, course: Course, line: "Line", due: float | None) -> Permit:
         turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._queue[turn] = due
-        self._arm()
+        line[turn] = due
+        self._attend()
         try:
             return await turn
         except CircuitOpen:
             course.notice(BreakerRejected, breaker=self.name)
             raise
         except BaseException:
-            self._leave(turn)
+            self._leave(turn, line)
             raise
 
-    def _leave(self, turn: "asyncio.Future[Permit]") -> None:
-        self._queue.pop(turn, None)
+    def _leave(self, turn: "asyncio.Future[Permit]", line: "Line") -> None:
+        line.pop(turn, None)
         self._arm()
         if turn.done() and not turn.cancelled() and turn.exception() is None:
             turn.result().abandoned()  # called off in the instant in which it was let in
@@ -402,24 +410,37 @@ class Circuit(Switch):
         self._arm()
 
     def _let_in(self) -> None:
-        while self._queue and self._places.taken < self.rules.half_open_max:
-            turn, _ = self._queue.popitem(last=False)
-            # Loops end without those who waited in them if they are stopped the hard way.
-            if not turn.done() and not turn.get_loop().is_closed():
-                turn.set_result(self._take())
+        while (turn := _first(self._ready)) is not None and (permit := self._free() or self._borrowed()) is not None:
+            del self._ready[turn]
+            turn.set_result(permit)
+        while (turn := _first(self._queue)) is not None and (permit := self._free()) is not None:
+            del self._queue[turn]
+            turn.set_result(permit)
+
+    def _free(self) -> Permit | None:
+        return self._take() if self._places.taken < self.rules.half_open_max else None
+
+    def _borrowed(self) -> Permit | None:
+        """Return the place of a probe that still waits for its limiters, for one that has what that may wait for."""
+        while self._spare:
+            permit = self._spare.pop(next(iter(self._spare))).renewed()
+            if permit is not None:
+                return permit
+        return None
 
     def _turn_away(self, phase: Open) -> None:
         """Refuse those who cannot wait until the next probe."""
-        late = [turn for turn, due in self._queue.items() if due is not None and due < phase.until]
-        for turn in late:
-            del self._queue[turn]
-            if not turn.done() and not turn.get_loop().is_closed():
-                turn.set_exception(self._refusal(phase))
+        for line in (self._ready, self._queue):
+            late = [turn for turn, due in line.items() if due is not None and due < phase.until]
+            for turn in late:
+                del line[turn]
+                if not turn.done() and not turn.get_loop().is_closed():
+                    turn.set_exception(self._refusal(phase))
 
     def _arm(self) -> None:
         """Have a timer for the end of an open phase while somebody waits for it, and else none."""
         phase, loop = self._phase, asyncio._get_running_loop()
-        until = phase.until if isinstance(phase, Open) and self._queue else None
+        until = phase.until if isinstance(phase, Open) and (self._ready or self._queue) else None
         if self._alarm is not None:
             if until is not None and self._alarm.loop is loop:
                 return
@@ -435,6 +456,16 @@ class Circuit(Switch):
         self._arm()  # if it was too early
 
 
+def _first(line: Line) -> "asyncio.Future[Permit] | None":
+    while line:
+        turn = next(iter(line))
+        # Loops end without those who waited in them if they are stopped the hard way.
+        if not turn.done() and not turn.get_loop().is_closed():
+            return turn
+        del line[turn]
+    return None
+
+
 class _Entry(NamedTuple):
     """One ``async with`` that is under way."""
 
@@ -445,4 +476,4 @@ class _Entry(NamedTuple):
 
 
 _entered: ContextVar[tuple[_Entry, ...]] = ContextVar("awaitly.breakers", default=())
-_held: ContextVar[list[Permit] | None] = ContextVar("awaitly.permits", default=None)
+_passed: ContextVar[object] = ContextVar("awaitly.gates", default=None)  # marks the call that is past a gate

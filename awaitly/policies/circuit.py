@@ -165,6 +165,17 @@ class Permit:
         """Whether it is one of ``switch`` in the state that it was given in, and not given back."""
         return switch is self._switch and switch._phase is self._phase
 
+    def renewed(self) -> "Permit | None":
+        """Return it, unused as it is, as one of the present state; None if its place was lost in a reset."""
+        switch, places = self._switch, self._places
+        if self._phase is switch._phase:
+            return self
+        if places is not switch._places:
+            return None
+        self._phase = None
+        places.taken -= 1
+        return switch._take()
+
     def _give_back(self, failed: bool | None, seconds: float) -> None:
         phase, self._phase = self._phase, None
         if phase is None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -1034,6 +1035,78 @@ def test_the_circuit_asks_again_if_it_opened_between_the_gate_and_the_call(bench
     bench.clock.run(story())
 
 
+@pytest.mark.parametrize("comes", ["early", "late"])
+def test_a_place_that_is_kept_for_a_call_without_room_serves_one_that_holds_the_room(bench: Bench, comes: str) -> None:
+    """Else each would wait for the other: one has the place of a probe, and the other that of the bulkhead."""
+
+    async def story() -> None:
+        circuit = bench.circuit(failure_threshold=1, when_open="wait")
+        room = asyncio.Lock()
+
+        async def limited() -> str:
+            async with room:
+                await taking(bench, 40 if comes == "late" and not order else 1, [])()
+                return await circuit(fine, bench.course())
+
+        async def call(name: str) -> None:
+            await circuit.gate(limited, bench.course())
+            order.append(name)
+
+        order: list[str] = []
+        first = asyncio.create_task(call("while it was closed"))
+        await bench.clock.settle()
+        fail(circuit)
+        second = asyncio.create_task(call("by the gate"))
+        await bench.clock.advance("60s")
+        await asyncio.gather(first, second)
+        assert order == ["while it was closed", "by the gate"]
+        assert circuit._places.taken == len(circuit._spare) == 0
+
+    bench.clock.run(story())
+
+
+def test_those_who_hold_what_others_wait_for_are_let_in_first(bench: Bench) -> None:
+    async def story() -> None:
+        circuit = bench.circuit(failure_threshold=1, when_open="wait")
+        order: list[str] = []
+
+        async def call(name: str, gated: bool) -> None:
+            inner = partial(circuit, fine, bench.course())
+            await (circuit.gate(inner, bench.course()) if gated else inner())
+            order.append(name)
+
+        fail(circuit)
+        tasks = [asyncio.create_task(call(name, name.isupper())) for name in "AbCd"]
+        await bench.clock.advance("31s")
+        await asyncio.gather(*tasks)
+        assert order == ["b", "d", "A", "C"]
+
+    bench.clock.run(story())
+
+
+def test_a_place_of_an_earlier_state_is_nobodys_while_its_call_still_waits_for_room(bench: Bench) -> None:
+    async def story() -> None:
+        circuit = bench.circuit(failure_threshold=1, half_open_max=2, when_open="wait")
+
+        async def limited() -> str:
+            await taking(bench, 60, [])()
+            return await circuit(fine, bench.course())
+
+        fail(circuit)
+        waiting = [asyncio.create_task(circuit.gate(limited, bench.course())) for _ in range(2)]
+        await bench.clock.advance("30s")
+        assert circuit._places.taken == 2
+        circuit._open("by a call that nobody knows of")
+        ready = asyncio.create_task(circuit(fine, bench.course()))
+        await bench.clock.advance("30s")
+        assert ready.done()
+        await bench.clock.advance("60s")
+        assert [task.result() for task in waiting] == ["fine"] * 2
+        assert circuit._places.taken == len(circuit._spare) == 0
+
+    bench.clock.run(story())
+
+
 # All of it at once
 
 
@@ -1120,4 +1193,5 @@ class Crowd:
         assert len(self.bench.told(BreakerOpened)) > 5
         assert waited == [number for number in self.begun if number in set(self.asked)]
 
-        assert (self.circuit._places.taken, len(self.circuit._queue), self.circuit._alarm) == (0, 0, None)
+        circuit = self.circuit
+        assert (circuit._places.taken, len(circuit._queue), len(circuit._ready), circuit._alarm) == (0, 0, 0, None)
