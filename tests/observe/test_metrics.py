@@ -6,8 +6,13 @@ from typing import Any, TypeVar
 
 import pytest
 from opentelemetry import metrics as api
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from awaitly import (
     Breaker,
@@ -29,7 +34,8 @@ from awaitly.errors import StoreError
 from awaitly.model.facts import BreakerOpened, CacheHit, Ending, RunFinished, RunReleased, RunStarted, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.bus import Bus
-from awaitly.observe.metrics import INSTRUMENTS, MOST_NAMES, Gauges, Instrument, Kind, Metrics
+from awaitly.observe.metrics import BATCH, INSTRUMENTS, MOST_NAMES, Gauges, Instrument, Kind, Metrics
+from awaitly.observe.tracing import Tracing
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.policies.bulkhead import Bulkhead
 from awaitly.policies.clock import pause
@@ -254,6 +260,19 @@ def test_a_clock_that_is_set_back_makes_no_negative_time(measured: Measured) -> 
     measured.tell(Notice("run", "checkout", finished("charge", seconds=-3.0)))
 
     assert measured.sums("awaitly.step.duration") == {"checkout charge value": 0.0}
+
+
+def test_what_steps_took_is_recorded_though_whoever_watched_them_is_gone(measured: Measured) -> None:
+    Metrics(measured.provider)(Notice("run", "checkout", finished("charge")))
+
+    assert measured.numbers("awaitly.step.duration") == {"checkout charge value": 1}
+
+
+def test_many_steps_are_recorded_without_waiting_for_somebody_to_collect(measured: Measured) -> None:
+    measured.tell(*(Notice("run", "checkout", finished("charge")) for _ in range(5 * BATCH + 3)))
+
+    assert len(measured.watch._pending) == 3
+    assert measured.numbers("awaitly.step.duration") == {"checkout charge value": 5 * BATCH + 3}
 
 
 def test_retries_are_counted_and_their_delays_are_part_of_the_step(measured: Measured) -> None:
@@ -570,6 +589,17 @@ def test_no_attribute_is_an_id_or_a_message(row: Instrument) -> None:
 # Exemplars.
 
 
+def test_what_is_current_when_somebody_collects_is_no_example(measured: Measured) -> None:
+    measured.tell(Notice("run", "checkout", finished("charge")))
+    collecting = TraceContextTextMapPropagator().extract({"traceparent": f"{TRACE}01"}, Context())
+
+    token = attach(collecting)
+    (point,) = measured.points("awaitly.step.duration").values()
+    detach(token)
+
+    assert list(point.exemplars) == []
+
+
 @pytest.mark.parametrize("name", ["awaitly.step.duration", "awaitly.run.duration"])
 def test_durations_have_the_sampled_trace_of_their_run_as_an_example(measured: Measured, name: str) -> None:
     measured.tell(
@@ -582,6 +612,28 @@ def test_durations_have_the_sampled_trace_of_their_run_as_an_example(measured: M
     (example,) = point.exemplars
     assert f"{example.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
     assert f"{example.span_id:016x}" == "b7ad6b7169203331"
+
+
+def test_the_example_of_a_real_run_is_its_span(measured: Measured) -> None:
+    spans = InMemorySpanExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+
+    async def story() -> None:
+        watchers = [Tracing(tracers), measured.watch]
+        async with Runtime(
+            Settings(store="memory://"), store=measured.store, clock=measured.clock, watchers=watchers
+        ) as rt:
+            await rt.run(checkout)
+
+    measured.play(story())
+
+    (point,) = measured.points("awaitly.step.duration").values()
+    (run,) = [span for span in spans.get_finished_spans() if "checkout" in span.name]
+    assert [(example.trace_id, example.span_id) for example in point.exemplars] == [
+        (run.context.trace_id, run.context.span_id)
+    ]
+    tracers.shutdown()
 
 
 @pytest.mark.parametrize("trace", ["", f"{TRACE}00", "nonsense"])
