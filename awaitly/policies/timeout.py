@@ -1,7 +1,7 @@
 """Limits on time: of an awaitable, of one attempt, and of a call with all its attempts and waits."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from awaitly.errors import StepDeadline, StepTimeout
@@ -12,8 +12,16 @@ from awaitly.policies.course import Call, Course
 T = TypeVar("T")
 
 
-async def within(awaitable: Awaitable[T], seconds: float, clock: Clock) -> T:
+async def within(
+    awaitable: Awaitable[T], seconds: float, clock: Clock, *, unless: Callable[[], object] | None = None
+) -> T:
     """Return what ``awaitable`` gives, or cancel it once ``seconds`` of ``clock`` have passed.
+
+    Args:
+        awaitable: What is awaited.
+        seconds: What it may take.
+        clock: What these are of.
+        unless: Asked when they are over: whether it goes on all the same.
 
     Raises:
         Expired: If the time was over first. A ``TimeoutError`` of the awaitable itself passes through.
@@ -25,6 +33,8 @@ async def within(awaitable: Awaitable[T], seconds: float, clock: Clock) -> T:
 
     def end() -> None:
         nonlocal over
+        if unless is not None and unless():
+            return
         over = True
         task.cancel()
 
@@ -125,20 +135,9 @@ class Deadline:
         course.due = course.began + self._seconds
         if course.due <= course.clock.monotonic():  # over before a restart
             raise out_of_time(course.name)
-        limit = asyncio.timeout(None)
-        loop = asyncio.get_running_loop()
-
-        def end() -> None:
-            if not course.attempting:  # what is under way ends by the limit of its attempt
-                limit.reschedule(loop.time())
-
-        timer = course.clock.call_later(max(0.0, course.due - course.clock.monotonic()), end)
+        left = max(0.0, course.due - course.clock.monotonic())
         try:
-            async with limit:
-                return await call()
-        except TimeoutError as error:
-            if limit.expired():
-                raise out_of_time(course.name) from error.__cause__
-            raise
-        finally:
-            timer.cancel()
+            # What is under way ends by the limit of its attempt.
+            return await within(call(), left, course.clock, unless=lambda: course.attempting)
+        except Expired as expired:
+            raise out_of_time(course.name) from expired.__cause__
