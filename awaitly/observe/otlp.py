@@ -1,0 +1,168 @@
+"""Sends traces and metrics by OTLP, for applications without a set-up of their own. Needs ``awaitly[otlp]``.
+
+What is not given is taken from the standard ``OTEL_*`` variables, as the SDK reads them: endpoints, headers,
+timeouts, sampling, sizes of batches, the resource. Sending has threads of its own; what does not fit into their queues
+is dropped.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
+from time import monotonic
+from typing import Any, Literal, Protocol
+from urllib.parse import unquote
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from awaitly.errors import ConfigurationError, NotSupported
+
+Signal = Literal["traces", "metrics"]
+
+_PACKAGES = {
+    "http/protobuf": "opentelemetry.exporter.otlp.proto.http",
+    "grpc": "opentelemetry.exporter.otlp.proto.grpc",
+}
+_EXPORTERS: dict[Signal, tuple[str, str]] = {
+    "traces": ("trace_exporter", "OTLPSpanExporter"),
+    "metrics": ("metric_exporter", "OTLPMetricExporter"),
+}
+
+_log = logging.getLogger("awaitly")
+
+
+class Destination(Protocol):
+    """Where to send to, as :class:`~awaitly.settings.tables.OtlpSettings` says it; None: as ``OTEL_*`` says."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """The base URL; over HTTP, ``/v1/traces`` and ``/v1/metrics`` are added."""
+
+    @property
+    def headers(self) -> str | None:
+        """``name=value`` pairs with commas between them, the values URL-encoded."""
+
+    @property
+    def protocol(self) -> str | None:
+        """``http/protobuf`` or ``grpc``."""
+
+    @property
+    def service_name(self) -> str | None:
+        """What the service is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """Providers that send what is made with them; None where ``OTEL_TRACES_EXPORTER`` or the like says ``none``."""
+
+    traces: TracerProvider | None
+    metrics: MeterProvider | None
+
+    def shutdown(self, timeout: float) -> bool:
+        """Send what is left and stop; blocks up to ``timeout`` seconds. Return whether it ended in that time.
+
+        That says nothing about whether anything arrived: what could not be sent is in the log.
+        """
+        ends = [provider.shutdown for provider in (self.traces, self.metrics) if provider is not None]
+        # Daemons: an endpoint that hangs must not keep the process from ending.
+        threads = [Thread(target=_ended, args=(end,), name="awaitly-otlp", daemon=True) for end in ends]
+        for thread in threads:
+            thread.start()
+        until = monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+
+def providers(to: Destination) -> Exporting:
+    """Return providers that send to a destination.
+
+    Raises:
+        NotSupported: ``not-supported``, if the exporter of the protocol is not installed.
+        ConfigurationError: ``invalid-setting``, for another protocol, and for headers that are no pairs.
+    """
+    resource = Resource.create({SERVICE_NAME: to.service_name} if to.service_name else None)
+    return Exporting(_tracer_provider(to, resource), _meter_provider(to, resource))
+
+
+def _tracer_provider(to: Destination, resource: Resource) -> TracerProvider | None:
+    if _is_none("traces"):
+        return None
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(_exporter("traces", to)))
+    return provider
+
+
+def _meter_provider(to: Destination, resource: Resource) -> MeterProvider | None:
+    if _is_none("metrics"):
+        return None
+    reader = PeriodicExportingMetricReader(_exporter("metrics", to))
+    return MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+
+
+def _exporter(signal: Signal, to: Destination) -> Any:
+    protocol = (
+        to.protocol
+        or _variable(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+        or _variable("OTEL_EXPORTER_OTLP_PROTOCOL")
+        or "http/protobuf"
+    )
+    make = _class(signal, protocol)
+    endpoint = to.endpoint or None
+    if endpoint is not None and protocol != "grpc":
+        endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
+    return make(endpoint=endpoint, headers=_headers(to.headers) if to.headers else None)
+
+
+def _class(signal: Signal, protocol: str) -> Callable[..., Any]:
+    package = _PACKAGES.get(protocol)
+    if package is None:
+        raise ConfigurationError(
+            f"the OTLP protocol is {protocol!r}, which awaitly does not send",
+            hint=f"choose {' or '.join(_PACKAGES)} in AWAITLY_OTLP__PROTOCOL or OTEL_EXPORTER_OTLP_PROTOCOL",
+            code="invalid-setting",
+        )
+    module, name = _EXPORTERS[signal]
+    try:
+        found: Callable[..., Any] = getattr(import_module(f"{package}.{module}"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("opentelemetry", "grpc"):
+            raise
+        raise NotSupported(
+            f"sending {signal} by OTLP over {protocol} needs the package"
+            f" {package.replace('.', '-')}, which is not installed",
+            hint="install awaitly[otlp]",
+        ) from error
+    return found
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if any(not name.strip() or not equals for name, equals, _ in pairs):
+        raise ConfigurationError(
+            "the OTLP headers are not pairs of a name and a value",  # without them: they are secrets
+            hint="write AWAITLY_OTLP__HEADERS=name=value,name=value, the values URL-encoded",
+            code="invalid-setting",
+        )
+    return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
+
+
+def _is_none(signal: Signal) -> bool:
+    return _variable(f"OTEL_{signal.upper()}_EXPORTER") == "none"
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name, "").strip().lower()
+
+
+def _ended(end: Callable[[], object]) -> None:
+    try:
+        end()
+    except Exception:  # noqa: BLE001 - foreign code in a thread; its error has nowhere else to go
+        _log.exception("an OpenTelemetry provider failed to shut down")

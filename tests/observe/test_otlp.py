@@ -1,0 +1,255 @@
+"""Sending by OTLP: where to, what goes along, and endpoints that are not well."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from threading import Thread
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+
+from awaitly import Ok, Runtime, step, workflow
+from awaitly.errors import ConfigurationError, NotSupported
+from awaitly.observe.otlp import providers
+from awaitly.observe.tracing import Tracing
+from awaitly.settings import Settings
+from awaitly.settings.tables import OtlpSettings
+from tests.observe.receiving import LAST, Receiver, free_port, values
+
+PATIENCE = 20.0  # seconds until something that does not arrive is given up
+
+
+class Request(NamedTuple):
+    """What a collector got."""
+
+    path: str
+    headers: dict[str, str]
+    service: str
+    spans: list[str]
+
+
+def request(path: str, headers: Any, sent: ExportTraceServiceRequest) -> Request:
+    (resource,) = sent.resource_spans
+    service = values(resource.resource.attributes)["service.name"]
+    return Request(path, dict(headers), service, [span.name for span in resource.scope_spans[0].spans])
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ENDPOINT", "HEADERS", "PROTOCOL"):
+        monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
+
+
+@pytest.fixture
+def over_http() -> Iterator[tuple[str, "Queue[Request]"]]:
+    """A collector that keeps what it gets with its headers: its URL, and what it got."""
+    got: Queue[Request] = Queue()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.path.endswith("/v1/traces"):
+                got.put(request(self.path, self.headers, ExportTraceServiceRequest.FromString(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", got
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def over_grpc() -> Iterator[tuple[str, "Queue[Request]"]]:
+    """The same over gRPC."""
+    got: Queue[Request] = Queue()
+
+    class Collector(TraceServiceServicer):
+        def Export(self, sent: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:  # noqa: N802 - gRPC's
+            got.put(request("", context.invocation_metadata(), sent))
+            return ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_TraceServiceServicer_to_server(Collector(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"http://127.0.0.1:{port}", got
+    server.stop(None).wait()
+
+
+def send(to: OtlpSettings) -> None:
+    """Send one span."""
+    exporting = providers(to)
+    assert exporting.traces is not None
+    exporting.traces.get_tracer("tests").start_span("hello").end()
+    assert exporting.shutdown(PATIENCE)
+
+
+def test_spans_go_to_the_endpoint_with_headers_and_the_name_of_the_service(over_http: Any) -> None:
+    url, got = over_http
+
+    send(OtlpSettings(endpoint=f"{url}/otlp/", headers="X-Api-Key=s%3Dcret, tenant=basel", service_name="checkout"))
+
+    sent = got.get(timeout=PATIENCE)
+    assert (sent.path, sent.service, sent.spans) == ("/otlp/v1/traces", "checkout", ["hello"])
+    assert (sent.headers["x-api-key"], sent.headers["tenant"]) == ("s=cret", "basel")
+
+
+def test_the_same_over_grpc(over_grpc: Any) -> None:
+    url, got = over_grpc
+
+    send(OtlpSettings(endpoint=url, protocol="grpc", headers="X-Api-Key=s%3Dcret", service_name="checkout"))
+
+    sent = got.get(timeout=PATIENCE)
+    assert (sent.service, sent.spans, sent.headers["x-api-key"]) == ("checkout", ["hello"], "s=cret")
+
+
+def test_what_is_not_given_is_taken_from_the_standard_variables(
+    over_http: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, got = over_http
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "tenant=basel")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "billing")
+
+    send(OtlpSettings())
+
+    sent = got.get(timeout=PATIENCE)
+    assert (sent.path, sent.service, sent.headers["tenant"]) == ("/v1/traces", "billing", "basel")
+
+
+def test_the_standard_variable_of_the_protocol_counts_too(over_grpc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, got = over_grpc
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+
+    send(OtlpSettings(endpoint=url))
+
+    assert got.get(timeout=PATIENCE).spans == ["hello"]
+
+
+def test_metrics_go_there_as_well(receiver: Receiver) -> None:
+    exporting = providers(OtlpSettings(endpoint=receiver.endpoint))
+    assert exporting.metrics is not None
+    exporting.metrics.get_meter("tests").create_counter("greetings").add(3)
+    assert exporting.shutdown(PATIENCE)
+
+    (point,) = receiver.metric("greetings").sum.data_points
+    assert point.as_int == 3
+
+
+def test_a_signal_whose_exporter_is_none_is_not_made(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    exporting = providers(OtlpSettings(endpoint=receiver.endpoint))
+
+    assert (exporting.metrics, exporting.traces is None) == (None, False)
+    assert exporting.shutdown(PATIENCE)
+
+
+# What does not fit.
+
+
+def test_without_the_exporter_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+
+    with pytest.raises(NotSupported) as caught:
+        providers(OtlpSettings(endpoint="http://localhost:4318"))
+
+    assert str(caught.value).splitlines()[0] == (
+        "sending traces by OTLP over http/protobuf needs the package opentelemetry-exporter-otlp-proto-http, which is"
+        " not installed. install awaitly[otlp]. [not-supported]"
+    )
+
+
+def test_a_protocol_that_is_not_sent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+
+    with pytest.raises(ConfigurationError, match="the OTLP protocol is 'http/json', which awaitly does not send"):
+        providers(OtlpSettings())
+
+
+def test_headers_that_are_no_pairs_are_refused_without_showing_them() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        providers(OtlpSettings(headers="hush"))
+
+    assert "hush" not in str(caught.value)
+    assert caught.value.code == "invalid-setting"
+
+
+# Endpoints that are not well.
+
+
+@step
+async def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+@workflow
+async def greeting(name: str) -> str:
+    return await greet(name)
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """The URL of something that takes what it is sent, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def run_with(exporting: Any) -> Any:
+    async def story() -> Any:
+        watchers = [Tracing(exporting.traces)]
+        async with Runtime(Settings(store="memory://"), watchers=watchers) as rt:
+            return [await rt.run(greeting, "ada") for _ in range(600)][-1]  # more than a batch: it is being sent
+
+    return asyncio.run(story())
+
+
+def test_an_endpoint_that_hangs_delays_no_run_and_no_shutdown(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint never answers, so whatever waited for it would not come back."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
+    exporting = providers(OtlpSettings(endpoint=hanging))
+
+    assert run_with(exporting) == Ok("hello ada")
+
+    assert exporting.shutdown(0.1) is False
+
+
+def test_an_endpoint_that_is_not_there_is_in_the_log_and_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    exporting = providers(OtlpSettings(endpoint=f"http://127.0.0.1:{free_port()}"))
+
+    assert run_with(exporting) == Ok("hello ada")
+
+    assert exporting.shutdown(PATIENCE)
+    assert "Failed to export" in caplog.text
+
+
+def test_a_shutdown_sends_what_is_left(receiver: Receiver) -> None:
+    exporting = providers(OtlpSettings(endpoint=receiver.endpoint))
+    assert exporting.traces is not None
+
+    run_with(exporting)
+    exporting.traces.get_tracer("tests").start_span(LAST).end()
+
+    assert exporting.shutdown(PATIENCE)
+    assert len(receiver.spans()) == 1200
