@@ -1,0 +1,44 @@
+"""Workflows of targets as a runtime would compile them: with the operator's settings."""
+
+from collections.abc import Mapping
+
+from awaitly.cli.targets import AnyWorkflow
+from awaitly.compile.library import Library
+from awaitly.flags.settings import SettingsFlags
+from awaitly.model.graph import Graph, Severity
+from awaitly.settings import Settings
+
+
+def library_of(settings: Settings) -> Library:
+    """Return what compiles workflows with these settings; its warnings are in their graphs alone."""
+    return Library(settings, lambda binding: binding, (SettingsFlags(settings.flags),), warn=lambda found: None)
+
+
+def graph_in_force(workflow: AnyWorkflow, settings: Settings) -> Graph:
+    """Return the graph of a workflow after settings; of one that does not compile, the graph that says why.
+
+    Raises:
+        ConfigurationError: For settings that do not fit its steps, and for names of policies that nobody declares.
+    """
+    return library_of(settings).program(workflow).graph if compiles(workflow.graph) else workflow.graph
+
+
+def graphs_in_force(workflows: Mapping[str, AnyWorkflow], settings: Settings) -> dict[str, Graph]:
+    """Return the graphs of workflows that belong together, by their targets, likewise.
+
+    Raises:
+        ConfigurationError: Also for settings that name what none of them has.
+    """
+    library = library_of(settings)
+    sound = {target: workflow for target, workflow in workflows.items() if compiles(workflow.graph)}
+    if len(sound) == len(workflows):
+        library.add(list(sound.values()))
+    return {
+        target: library.program(workflow).graph if target in sound else workflow.graph
+        for target, workflow in workflows.items()
+    }
+
+
+def compiles(graph: Graph) -> bool:
+    """Whether the compiler has nothing but warnings."""
+    return all(found.severity is Severity.WARNING for found in graph.diagnostics)
