@@ -7,12 +7,14 @@ import click
 from rich.text import Text
 
 from awaitly.cli.consoles import stdout
+from awaitly.cli.effective import graphs_in_force
 from awaitly.cli.graphs import diagnosis
 from awaitly.cli.positions import shortened
 from awaitly.cli.stores import existing_runtime
 from awaitly.cli.targets import AnyWorkflow, workflows_of
 from awaitly.execute.history import Verdict
-from awaitly.model.graph import Severity
+from awaitly.model.graph import Graph, Severity
+from awaitly.settings import read_settings
 
 _COLOURS = {"fits": "green", "does-not-fit": "bold red", "unknown": "yellow"}
 
@@ -21,20 +23,20 @@ _COLOURS = {"fits": "green", "does-not-fit": "bold red", "unknown": "yellow"}
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--store", metavar="URL", help="Check the unfinished runs of this store too, without effects.")
 def check(targets: tuple[str, ...], store: str | None) -> int:
-    """Compile workflows, and with --store see whether they can continue their unfinished runs.
+    """Compile workflows with all settings, and with --store see whether they can continue their unfinished runs.
 
     A module or file without :name stands for all of its workflows. The exit status is 1 if something does not compile
-    or some run does not fit.
+    or some run does not fit, and 2 if settings do not fit the workflows.
     """
     workflows = {name: workflow for target in targets for name, workflow in workflows_of(target).items()}
-    sound = [_compiles(name, workflow) for name, workflow in workflows.items()]
+    graphs = graphs_in_force(workflows, read_settings())
+    sound = [_compiles(name, graph) for name, graph in graphs.items()]
     if not all(sound):
         return 1
     return _checked(asyncio.run(_verdicts(store, list(workflows.values())))) if store is not None else 0
 
 
-def _compiles(target: str, workflow: AnyWorkflow) -> bool:
-    graph = workflow.graph
+def _compiles(target: str, graph: Graph) -> bool:
     errors = [found for found in graph.diagnostics if found.severity is Severity.ERROR]
     console = stdout()
     for found in graph.diagnostics:

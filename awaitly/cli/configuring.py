@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from awaitly.cli.consoles import print_json, stdout
+from awaitly.cli.failing import USAGE, say
 from awaitly.cli.pipelines import Pipelines, pipelines_of
 from awaitly.cli.targets import workflows_of
 from awaitly.settings import Settings, read_settings
@@ -27,7 +28,8 @@ _COLUMNS = ("SETTING", "VALUE", "SOURCE", "DEFAULT")
 def config(targets: tuple[str, ...], form: str, as_env: bool, as_schema: bool) -> int:
     """Show every setting in force, where it comes from, and its default. Passwords and secrets are not shown.
 
-    With TARGETs also what lies around each step of these workflows, from the outside in, after all settings.
+    With TARGETs also what lies around each step of these workflows, from the outside in, after all settings. Then the
+    exit status is 2 if settings name what none of them has.
     """
     if as_env or as_schema:
         _refuse_more(targets, as_env and as_schema)
@@ -42,8 +44,8 @@ def config(targets: tuple[str, ...], form: str, as_env: bool, as_schema: bool) -
         _print_listing(rows(settings))
         _print_pipelines(pipelines)
     for name in unknown:
-        click.echo(f"nothing of these workflows has this name: {name}", err=True)
-    return 0
+        say(f"nothing of these workflows has this name: {name}", code="invalid-setting")
+    return USAGE if unknown else 0
 
 
 def _refuse_more(targets: Sequence[str], both: bool) -> None:

@@ -79,12 +79,12 @@ class _Log(logging.Handler):
             warn(record.getMessage())
 
 
-_told: set[Any] = set()  # ids of runs whose errors the command prints
+_told: set[Any] = set()  # ids of runs whose errors the command prints, and warnings that it has printed
 
 
-def tells_of(run: str) -> None:
-    """Leave what is logged about a run to the command, which prints it."""
-    _told.add(run)
+def tells_of(what: str) -> None:
+    """Leave what is logged about a run, by its id, or a warning, by its text, to the command, which prints it."""
+    _told.add(what)
 
 
 def quieten(debugging: bool) -> None:

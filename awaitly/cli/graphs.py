@@ -6,11 +6,15 @@ import click
 from rich.text import Text
 
 from awaitly.cli.consoles import stderr, stdout
+from awaitly.cli.effective import compiles, graph_in_force
+from awaitly.cli.failing import tells_of
 from awaitly.cli.positions import shortened
 from awaitly.cli.targets import workflow_of
 from awaitly.model.graph import Diagnostic, Graph, Severity
+from awaitly.render.legend import legend_text, time_text
 from awaitly.render.mermaid import graph_mermaid
 from awaitly.render.tree import drawn, graph_lines
+from awaitly.settings import read_settings
 
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 
@@ -22,12 +26,10 @@ _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
     help="A tree for the terminal, a Mermaid flowchart, or everything that the compiler found out.",
 )  # fmt: skip
 def graph(target: str, form: str) -> int:
-    """Show the steps of a workflow and what the compiler has to say about them."""
-    found = workflow_of(target).graph
+    """Show the steps of a workflow, what lies around them after all settings, and what the compiler has to say."""
+    found = graph_in_force(workflow_of(target), read_settings())
     if form == "tree":
-        console = stdout()
-        for guide, text, note in drawn(graph_lines(found)):
-            console.print(Text.assemble((guide, "dim"), text, (note, "dim")))
+        _print_tree(found)
     else:
         text = graph_mermaid(found) if form == "mermaid" else found.model_dump_json(indent=2) + "\n"
         click.echo(text, nl=False)
@@ -35,10 +37,27 @@ def graph(target: str, form: str) -> int:
     return 0
 
 
+def _print_tree(graph: Graph) -> None:
+    console = stdout()
+    for guide, text, note in drawn(graph_lines(graph)):
+        console.print(Text.assemble((guide, "dim"), text, (note, "dim")))
+    steps, time = list(legend_text(graph)), list(time_text(graph))
+    if steps:
+        console.print()
+    for name, line in steps:
+        console.print(Text.assemble(name, "  ", (line, "dim")))
+    if time:
+        console.print()
+    for line in time:
+        console.print(Text(line, "dim"))
+
+
 def warn_of(graph: Graph) -> None:
     """Print what the compiler warns of, if it does not refuse the workflow altogether."""
-    if all(found.severity is Severity.WARNING for found in graph.diagnostics):
+    if compiles(graph):
         print_diagnostics(graph.diagnostics)
+        for found in graph.diagnostics:
+            tells_of(found.message)
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:

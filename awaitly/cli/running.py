@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from awaitly.cli.conducting import Conduct, Ended, conducted
+from awaitly.cli.effective import graph_in_force
 from awaitly.cli.ends import finished
 from awaitly.cli.flagging import flags_option
 from awaitly.cli.graphs import warn_of
@@ -20,6 +21,7 @@ from awaitly.errors import RunIdConflict, RunNotFound
 from awaitly.flags.provider import FlagValue
 from awaitly.result import Err, Ok
 from awaitly.runtime import Runtime
+from awaitly.settings import read_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def run(
 
     ways = Ways(targets=(target,), store=store, began=True)
     if not quiet:
-        warn_of(workflow.graph)
+        warn_of(graph_in_force(workflow, read_settings()))
 
     if not workflow.declared.durable:
         work = _locally(workflow, arguments or arguments_of(found, {}), store)

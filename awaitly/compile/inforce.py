@@ -109,7 +109,11 @@ class InForce:
         table = table_of(self._settings.steps, name)
         if table is not None:
             policies = self._changed(policies, table, name)
-        policies = resolved(policies, self._breakers, self._limiters)
+        try:
+            policies = resolved(policies, self._breakers, self._limiters)
+        except ConfigurationError as error:
+            error.message = f"step {name}: {error.message}"
+            raise
         given: Any = policies
         if self._off(self._settings.breakers, given.breaker, name):
             policies = replace(policies, breaker=None)

@@ -72,7 +72,7 @@ class Library:
         for workflow in workflows:
             self._meet(workflow)
         for workflow in workflows:
-            self.program(workflow)
+            self._program(workflow)
         if workflows:
             check_names(self._settings, self.in_force.known)
 
@@ -83,13 +83,9 @@ class Library:
             ConfigurationError: For another workflow of the same name, and for policies that do not fit.
             CompileError: If it does not compile.
         """
-        program = self._programs.get(id(workflow.fn))
-        if program is None:
-            self._refuse_twin(workflow)
-            self._meet(workflow)
-            program = self._compiled(workflow)
-            self._programs[id(workflow.fn)] = program
-            self._workflows[workflow.name] = workflow
+        known = len(self._programs)
+        program = self._program(workflow)
+        if len(self._programs) > known:
             self._warn_of_names(likely=True)
         return program
 
@@ -143,6 +139,16 @@ class Library:
         if self._workflows:
             self._warn_of_names(likely=False)
 
+    def _program(self, workflow: AnyWorkflow) -> Program:
+        program = self._programs.get(id(workflow.fn))
+        if program is None:
+            self._refuse_twin(workflow)
+            self._meet(workflow)
+            program = self._compiled(workflow)
+            self._programs[id(workflow.fn)] = program
+            self._workflows[workflow.name] = workflow
+        return program
+
     def _meet(self, workflow: AnyWorkflow) -> None:
         for one in family_of(workflow):
             self.in_force.meet(steps_of(one), one)
@@ -178,7 +184,7 @@ class Library:
             severity=Severity.WARNING,
             message=f"flag {flag.name!r} of workflow {program.graph.workflow} is defined nowhere:"
             f" its default {flag.default!r} holds for every run",
-            hint=f"define it, for example with AWAITLY_FLAGS__{spelt(flag.name).upper()}=false",
+            hint=f"define it, for example with AWAITLY_FLAGS__{spelt(flag.name).upper()}={_written(flag.default)}",
         )
 
     def _warn_of_names(self, *, likely: bool) -> None:
@@ -195,6 +201,10 @@ class Library:
                 hint='runs are found by the name: give one of them another with @workflow(name="...")',
                 code="duplicate-workflow-name",
             )
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _misspelt(unknown: UnknownName) -> bool:

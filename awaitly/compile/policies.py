@@ -196,6 +196,7 @@ def _spec(kind: str, value: Any, whole: bool = False) -> PolicySpec:
         return PolicySpec(kind=kind, options={kind: humanised(seconds(value))})
     found = {field.name: getattr(value, field.name) for field in fields(value)} | (_implied(value) if whole else {})
     given = {field.name for field in fields(value) if field.default is MISSING or found[field.name] != field.default}
+    given |= {"attempts"} & found.keys()  # what a retry is about, whoever says it
     if whole:
         given |= {name for name, value in found.items() if value not in (None, ()) and not isinstance(value, Enum)}
     options = {name: _shown(name, found[name]) for name in found if name in given and name not in ("name", "limiter")}

@@ -53,7 +53,7 @@ class Diagnostic(_Value):
 
 
 class PolicySpec(_Value):
-    """One policy around a step: its kind, which is its option; the name it is shared by; what differs from defaults."""
+    """One policy around a step: its kind, which is its option; the name it is shared by; what it is about."""
 
     kind: str
     name: str | None = None

@@ -19,13 +19,16 @@ from awaitly.model.graph import (
     TryNode,
     WaitNode,
 )
+from awaitly.render.legend import legend
 from awaitly.render.tree import loop_text
 
 _LONGEST_LABEL = 60
+_LONGEST_REMARK = 120
 _STYLES = (
     "classDef step fill:#e3f2fd,stroke:#1565c0,color:#0d2a4a",
     "classDef child fill:#ede7f6,stroke:#5e35b1,color:#2a1459",
     "classDef opaque fill:#fff3e0,stroke:#e65100,color:#4e2600,stroke-dasharray:4 3",
+    "classDef note fill:#fafafa,stroke:#9e9e9e,color:#424242,text-align:left",
     "classDef failed fill:#ffebee,stroke:#c62828,color:#4d0f0f",
 )
 
@@ -48,6 +51,7 @@ def graph_mermaid(graph: Graph) -> str:
     ends = chart.sequence(graph.body, (_End(start),))
     if ends:
         chart.link(ends, chart.node("end", "([", "])"))
+    chart.legend()
     body = "\n".join(f"    {line}" for line in (*chart.lines, *_STYLES))
     return f"flowchart TD\n{body}\n"
 
@@ -71,6 +75,18 @@ class _Chart:
         for end in ends:
             label = f'|"{escaped(end.label)}"|' if end.label else ""
             self.lines.append(f"{end.node} {arrow}{label} {target}")
+
+    def legend(self) -> None:
+        """Draw a box with what lies around each step, apart from what happens."""
+        entries = [entry for entry in legend(self.graph) if entry.around]
+        if not entries:
+            return
+        self.lines.append('subgraph steps["steps"]')
+        for index, entry in enumerate(entries):
+            lines = [f"{entry.step}: {entry.about}" if entry.about else f"{entry.step}:", *entry.around]
+            text = "<br>".join(escaped(line, _LONGEST_REMARK) for line in lines)
+            self.lines.append(f's{index}["{text}"]:::note')
+        self.lines.append("end")
 
     def sequence(self, nodes: Iterable[Node], ends: _Ends) -> _Ends:
         """Draw nodes one after the other; return the ways out."""
@@ -173,11 +189,11 @@ class _Chart:
         return (*out, *self._returns.pop()) if helper else out
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = _LONGEST_LABEL) -> str:
     """Return text as it may stand between the quotes of a Mermaid label."""
     line = " ".join(text.split()) or " "
-    if len(line) > _LONGEST_LABEL:
-        line = line[: _LONGEST_LABEL - 1] + "…"
+    if len(line) > longest:
+        line = line[: longest - 1] + "…"
     return "".join(f"#{ord(sign)};" if sign in _SPECIAL else sign for sign in line)
 
 

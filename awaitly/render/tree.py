@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from awaitly.model.durations import humanised
-from awaitly.model.effects import Effect
 from awaitly.model.graph import (
     BranchNode,
     ChildNode,
@@ -18,10 +17,10 @@ from awaitly.model.graph import (
     RaiseNode,
     ReturnNode,
     StepNode,
-    StepSpec,
     TryNode,
     WaitNode,
 )
+from awaitly.render.legend import legend_text, names, time_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,11 @@ class Line:
 
 
 def graph_tree(graph: Graph) -> str:
-    """Return the whole graph as text, one node a line."""
-    return "\n".join("".join(parts) for parts in drawn(graph_lines(graph)))
+    """Return the whole graph as text, one node a line, and below it what its steps are."""
+    tree = ["".join(parts) for parts in drawn(graph_lines(graph))]
+    steps = ["", *(f"{name}  {line}" for name, line in legend_text(graph))]
+    time = ["", *time_text(graph)]
+    return "\n".join([*tree, *(steps if steps[1:] else []), *(time if time[1:] else [])])
 
 
 def graph_lines(graph: Graph) -> Line:
@@ -46,7 +48,7 @@ def graph_lines(graph: Graph) -> Line:
     notes += [f"version {graph.version}"] if graph.version else []
     notes += [f"deadline {humanised(graph.deadline)}"] if graph.deadline is not None else []
     notes += [] if graph.durable else ["not durable"]
-    notes += [f"fails with {_names(graph.errors)}"] if graph.errors else []
+    notes += [f"fails with {names(graph.errors)}"] if graph.errors else []
     return Line(
         f"{graph.workflow}({parameters}) -> {graph.result}", ", ".join(notes), "workflow", _lines(graph.body, graph)
     )
@@ -76,7 +78,7 @@ def _lines(nodes: Iterable[Node], graph: Graph) -> tuple[Line, ...]:
 def _line(node: Node, graph: Graph) -> Line:
     match node:
         case StepNode():
-            return Line(_called(node), _policies(graph.steps.get(node.step)), node.kind)
+            return Line(_called(node), kind=node.kind)
         case ChildNode():
             return Line(f"workflow {node.workflow}", "" if node.awaited else "not awaited here", node.kind)
         case HelperNode():
@@ -106,7 +108,7 @@ def _structure(node: Node, graph: Graph) -> Line:
             return Line(node.text or node.style, kind=node.kind, below=_lines(node.body, graph))
         case TryNode():
             handlers = tuple(
-                Line(f"except {_names(handler.catches)}", kind="arm", below=_lines(handler.body, graph))
+                Line(f"except {names(handler.catches)}", kind="arm", below=_lines(handler.body, graph))
                 for handler in node.handlers
             )
             rest = _section("else", node.orelse, graph) + _section("finally", node.final, graph)
@@ -133,19 +135,3 @@ def _section(label: str, nodes: tuple[Node, ...], graph: Graph) -> tuple[Line, .
 def _called(node: StepNode) -> str:
     arguments = ", ".join(argument.text for argument in node.arguments)
     return f"{node.step}{'.attempt' if node.attempt else ''}({arguments})"
-
-
-def _policies(spec: StepSpec | None) -> str:
-    if spec is None:
-        return ""
-    notes = [] if spec.effect is Effect.WRITE else [spec.effect.value]
-    notes += [f"key {spec.key}"] if spec.key else []
-    notes += [str(policy) for policy in spec.policies if policy.kind != "timeout"]
-    notes += [f"timeout {humanised(spec.timeout)}"] if spec.timeout is not None else []
-    notes += [f"{variant.step} if {variant.flag} is {variant.when}" for variant in spec.variants]
-    notes += [f"fails with {_names(spec.errors)}"] if spec.errors else []
-    return ", ".join(notes)
-
-
-def _names(classes: Iterable[str]) -> str:
-    return ", ".join("anything" if name == "*" else name.rpartition(":")[2] for name in classes)

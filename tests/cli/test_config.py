@@ -69,10 +69,25 @@ def test_with_a_target_it_shows_what_lies_around_each_step(awaitly: Awaitly, mon
 
     assert text.status == 0
     assert document["workflows"] == {
-        "shop.py:checkout": {"charge": ["timeout 3s"], "pack": ["timeout 10s"], "ship": []}
+        "shop.py:checkout": {
+            "charge": [
+                "timeout 3s",
+                "  timeout from AWAITLY_STEPS__CHARGE__TIMEOUT (in the environment); declared: 10s",
+            ],
+            "pack": ["timeout 10s"],
+            "ship": [],
+        }
     }
-    shown = " ".join(text.out.split("\n\n")[1].split())
-    assert shown == "shop.py:checkout charge timeout 3s pack timeout 10s ship nothing lies around it"
+    assert text.out.split("\n\n")[1].splitlines() == [
+        "shop.py:checkout",
+        "  charge",
+        "    timeout 3s",
+        "      timeout from AWAITLY_STEPS__CHARGE__TIMEOUT (in the environment); declared: 10s",
+        "  pack",
+        "    timeout 10s",
+        "  ship",
+        "    nothing lies around it",
+    ]
 
 
 POLICIES = """
@@ -104,10 +119,12 @@ def test_what_lies_around_a_step_is_shown_from_the_outside_in_with_all_its_numbe
     assert shown["charge"] == [
         "retry (attempts 3, backoff exponential, initial 100ms, max 30s, multiplier 2, jitter full, retry_after True)",
         "limiter 'stripe' (type RateLimit, limit 50, per 1s, burst 50, mode wait)",
+        "  limit from AWAITLY_LIMITERS__STRIPE__LIMIT (in the environment); declared: 100",
         (
             "breaker 'payments' (failure_threshold 5, window 1m, reset_timeout 1m, reset_growth 1, half_open_max 1,"
             " success_threshold 1, when_open fail)"
         ),
+        "  reset_timeout from AWAITLY_BREAKERS__PAYMENTS__RESET_TIMEOUT (in the environment); declared: 30s",
     ]
 
 
@@ -120,18 +137,64 @@ def test_a_variant_is_shown_with_its_own_policies_and_goes_by_its_own_name(
     (shown,) = json.loads(awaitly("config", "shop.py", "--format", "json").out)["workflows"].values()
 
     lines = shown["charge_v2, for charge if new-flow is True"]
-    assert (lines[0].split(",")[0], lines[-1]) == ("retry (attempts 1", "timeout 3s")
+    assert [line.split(",")[0] for line in lines[:2]] == [
+        "flag 'new-flow' is False", "retry (attempts 1",
+    ]  # fmt: skip
+    assert lines[-2:] == [
+        "timeout 3s",
+        "  timeout from AWAITLY_STEPS__CHARGE_V2__TIMEOUT (in the environment); not declared",
+    ]
     assert "timeout" not in " ".join(line.split()[0] for line in shown["charge"])
 
 
-def test_settings_that_name_nothing_of_a_target_are_said_to(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_is_shown_with_the_rule_of_its_flag(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("shop.py").write_text(POLICIES)
+    monkeypatch.setenv("AWAITLY_FLAGS__NEW_FLOW", "0.25")
+
+    (shown,) = json.loads(awaitly("config", "shop.py", "--format", "json").out)["workflows"].values()
+
+    lines = shown["charge_v2, for charge if new-flow is True"]
+    assert lines[0] == "flag 'new-flow' is 0.25, AWAITLY_FLAGS__NEW_FLOW (in the environment)"
+
+
+def test_what_settings_have_switched_off_is_said_with_its_place(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.py").write_text(POLICIES)
+    monkeypatch.setenv("AWAITLY_STEPS__CHARGE__RETRY__ENABLED", "false")
+    monkeypatch.setenv("AWAITLY_LIMITERS__STRIPE__ENABLED", "false")
+
+    (shown,) = json.loads(awaitly("config", "shop.py", "--format", "json").out)["workflows"].values()
+
+    assert [line for line in shown["charge"] if line.startswith("no ")] == [
+        "no retry: AWAITLY_STEPS__CHARGE__RETRY__ENABLED (in the environment)",
+        "no limiter 'stripe': AWAITLY_LIMITERS__STRIPE__ENABLED (in the environment)",
+    ]
+
+
+def test_settings_that_name_nothing_of_a_target_are_told_and_the_status_is_2(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("shop.py").write_text(POLICIES)
     monkeypatch.setenv("AWAITLY_STEPS__CHARG__TIMEOUT", "3s")
 
     answer = awaitly("config", "shop.py")
 
-    assert answer.status == 0
+    assert answer.status == 2
+    assert "shop.py:checkout\n  charge\n" in answer.out
     assert answer.err.endswith("there is no step 'charg'; did you mean 'charge'?\n")
+
+
+def test_a_name_that_no_policy_has_is_refused(awaitly: Awaitly) -> None:
+    Path("lost.py").write_text(
+        "from awaitly import step, workflow\n\n@step(breaker='paymets')\nasync def a() -> None: ...\n\n"
+        "@workflow\nasync def w() -> None:\n    await a()\n"
+    )
+
+    for command in ("config", "check", "graph"):
+        answer = awaitly(command, "lost.py:w")
+        assert answer.status == 2
+        assert answer.err.startswith("error [unknown-breaker]: step a: breaker 'paymets' is named, and nobody declares")
 
 
 def test_the_schema_is_that_of_the_settings(awaitly: Awaitly) -> None:

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from awaitly.model.graph import Graph
 from tests.cli.calling import FLOWS, Awaitly
 
@@ -14,6 +16,23 @@ async def save(number: float) -> None: ...
 @workflow
 async def lucky() -> None:
     await save(random.random())
+"""
+
+LATE = """
+from awaitly import Retry, step, workflow
+
+
+@step(retry=3, timeout="10s")
+async def charge(order: str) -> str:
+    return order
+
+@charge.variant(flag="express", retry=Retry.none(), timeout="5s")
+async def express(order: str) -> str:
+    return order
+
+@workflow(deadline="20s")
+async def late(order: str) -> str:
+    return await charge(order)
 """
 
 BEFORE = """
@@ -40,9 +59,28 @@ def test_graph_draws_the_steps(awaitly: Awaitly) -> None:
     assert answer.out.splitlines() == [
         "checkout(order: Order) -> str  (id order:{order.id}, fails with Declined)",
         "├─ gather  (at the same time)",
-        "│  ├─ charge(order)  (fails with Declined)",
+        "│  ├─ charge(order)",
         "│  └─ workflow pack",
         "└─ return f'{paid}, {packed} items'",
+        "",
+        "charge  fails with Declined",
+    ]
+
+
+def test_graph_shows_what_lies_around_the_steps_after_settings(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("late.py").write_text(LATE)
+    monkeypatch.setenv("AWAITLY_STEPS__CHARGE__TIMEOUT", "5s")
+
+    assert awaitly("graph", "late.py:late").out.splitlines()[3:] == [
+        "",
+        "charge  retry (attempts 3)",
+        "        timeout 5s",
+        "        express instead, if flag express is True",
+        "          retry (attempts 1)",
+        "",
+        "at most 15.3s: charge: 3 x 5s + 100ms + 200ms = 15.3s",
     ]
 
 
@@ -70,6 +108,58 @@ def test_check_passes_what_compiles(awaitly: Awaitly) -> None:
     answer = awaitly("check", f"{FLOWS}:checkout", f"{FLOWS}:pack")
 
     assert (answer.status, answer.out) == (0, f"{FLOWS}:checkout: compiles\n{FLOWS}:pack: compiles\n")
+
+
+def test_check_shows_what_may_take_longer_than_the_deadline(awaitly: Awaitly) -> None:
+    Path("late.py").write_text(LATE)
+
+    answer = awaitly("check", "late.py")
+
+    assert answer.status == 0
+    assert "late.py:13: warning [deadline-budget]: workflow late may need more time than it has: charge: " in answer.out
+    assert answer.out.endswith("late.py:late: compiles (2 warnings)\n")
+
+
+def test_check_sees_what_settings_make_of_it(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("late.py").write_text(LATE)
+    monkeypatch.setenv("AWAITLY_STEPS__CHARGE__TIMEOUT", "5s")
+    monkeypatch.setenv("AWAITLY_FLAGS__EXPRESS", "true")
+
+    assert awaitly("check", "late.py").out == "late.py:late: compiles\n"
+
+
+def test_check_refuses_settings_that_name_what_no_target_has(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("late.py").write_text(LATE)
+    monkeypatch.setenv("AWAITLY_STEPS__CHARG__TIMEOUT", "5s")
+
+    answer = awaitly("check", "late.py")
+
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("error [invalid-setting]: awaitly's settings name what does not exist:\n")
+    assert "did you mean 'charge'?" in answer.err
+
+
+def test_settings_may_name_the_steps_of_children_and_fallbacks(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("family.py").write_text(
+        "from awaitly import step, workflow\n\n@step\nasync def spare() -> None: ...\n\n"
+        "@step(fallback=spare)\nasync def inner() -> None: ...\n\n"
+        "@workflow\nasync def child() -> None:\n    await inner()\n\n"
+        "@workflow\nasync def parent() -> None:\n    await child()\n"
+    )
+    monkeypatch.setenv("AWAITLY_STEPS__SPARE__TIMEOUT", "5s")
+    monkeypatch.setenv("AWAITLY_STEPS__INNER__TIMEOUT", "5s")
+
+    assert awaitly("check", "family.py:parent").status == 0
+
+
+def test_run_says_a_warning_once(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("late.py").write_text(LATE)
+
+    answer = awaitly("run", "late.py:late", "--input", '"o"')
+
+    assert (answer.status, answer.err.count("deadline-budget"), answer.err.count("unknown-flag")) == (0, 1, 1)
 
 
 def test_check_takes_every_workflow_that_a_file_defines(awaitly: Awaitly) -> None:

@@ -236,7 +236,7 @@ def test_a_graph_shows_policies_from_the_outside_in_with_what_differs_from_the_d
         "breaker 'users'", "timeout 10s",
     ]  # fmt: skip
     assert shown(Policies(retry=Retry(5, on=OSError, initial=0.5))) == ["retry (attempts 5, initial 500ms, on OSError)"]
-    assert shown(Policies(retry=Retry())) == ["retry"]
+    assert shown(Policies(retry=Retry())) == ["retry (attempts 3)"]
 
 
 def test_a_graph_shows_what_settings_make_of_policies() -> None:
@@ -251,7 +251,9 @@ def test_a_graph_shows_what_settings_make_of_policies() -> None:
 def test_a_graph_shows_no_addresses() -> None:
     program = Runtime(Settings(store="memory://"), workflows=[right]).library.program(right)
 
-    assert [str(policy) for policy in program.graph.steps["precious"].policies] == ["retry (on not_executed)"]
+    assert [str(policy) for policy in program.graph.steps["precious"].policies] == [
+        "retry (attempts 3, on not_executed)"
+    ]
 
 
 # What settings may not make of them.

@@ -132,7 +132,7 @@ def test_a_graph_shows_variants_with_their_flags_and_policies() -> None:
 
     assert (variant.step, variant.function) == ("by_bike", f"{__name__}:by_bike")
     assert (variant.flag, variant.default, variant.when) == ("carrier", "post", "bike")
-    assert [str(policy) for policy in variant.policies] == ["retry", "breaker 'bikes'"]
+    assert [str(policy) for policy in variant.policies] == ["retry (attempts 3)", "breaker 'bikes'"]
 
 
 def test_a_graph_shows_what_settings_make_of_a_variant() -> None:

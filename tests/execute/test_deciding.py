@@ -266,7 +266,7 @@ def test_settings_change_a_variants_policies_by_its_own_name(scene: Scene, monke
             for value in (False, True):
                 assert (await rt.run(one.options(flags={FLAG: value}), "a")).is_err()
             spec = rt.library.program(one).graph.steps["charge"]
-            assert [str(policy) for policy in spec.policies] == ["retry"]
+            assert [str(policy) for policy in spec.policies] == ["retry (attempts 3)"]
             assert "attempts 4" in str(spec.variants[0].policies[0])
         assert (scene.log.count("a by v1"), scene.log.count("a by v2")) == (3, 4)
 

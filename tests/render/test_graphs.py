@@ -8,6 +8,7 @@ from awaitly.model.graph import (
     Argument,
     BranchArm,
     BranchNode,
+    BudgetSpec,
     ChildNode,
     Effect,
     Graph,
@@ -16,6 +17,7 @@ from awaitly.model.graph import (
     Node,
     OpaqueNode,
     ParallelNode,
+    PolicySpec,
     RaceNode,
     RaiseNode,
     ReturnNode,
@@ -23,6 +25,7 @@ from awaitly.model.graph import (
     StepSpec,
     TryHandler,
     TryNode,
+    VariantSpec,
     WaitNode,
 )
 from awaitly.render.mermaid import escaped, graph_mermaid
@@ -62,7 +65,7 @@ EVERYTHING = graph(
 
 TREE = """\
 checkout(order: Order) -> Receipt
-├─ charge(x)  (once, key c:{x}, timeout 1m30s, fails with Declined)
+├─ charge(x)
 ├─ if x > 1
 │  ├─ yes
 │  │  └─ a(x)
@@ -88,19 +91,80 @@ checkout(order: Order) -> Receipt
 │  ├─ h(x)
 │  └─ return 1
 ├─ ? tools["z"]()  (made at run time)
-└─ return Receipt()"""
+└─ return Receipt()
+
+charge  once, key c:{x}, fails with Declined
+        timeout 1m30s"""
 
 
 def test_a_graph_is_a_tree_of_text() -> None:
     assert graph_tree(EVERYTHING) == TREE
 
 
+AROUND = (PolicySpec(kind="retry", options={"attempts": 3}), PolicySpec(kind="breaker", name="payments"))
+FEWER = (AROUND[1], PolicySpec(kind="timeout", options={"timeout": "5s"}))
+VARIED = StepSpec(
+    name="charge", function="shop:charge", effect=Effect.READ, policies=AROUND, fingerprint="f",
+    variants=(VariantSpec(step="charge_v2", function="shop:v2", flag="new", when=True, policies=FEWER),),
+)  # fmt: skip
+
+
+def test_a_step_that_is_called_often_is_explained_once() -> None:
+    found = graph(step("charge"), step("charge"), step("plain")).model_copy(update={"steps": {"charge": VARIED}})
+
+    assert graph_tree(found).splitlines()[1:] == [
+        "├─ charge(x)",
+        "├─ charge(x)",
+        "└─ plain(x)",
+        "",
+        "charge  read",
+        "        retry (attempts 3)",
+        "        breaker 'payments'",
+        "        charge_v2 instead, if flag new is True",
+        "          timeout 5s",
+        "          no retry",
+    ]
+
+
+def test_a_chart_has_a_box_for_what_lies_around_steps() -> None:
+    found = graph(step("charge"), step("charge")).model_copy(update={"steps": {"charge": VARIED}})
+
+    (box,) = (line for line in graph_mermaid(found).splitlines() if ":::note" in line)
+    assert box.strip() == (
+        "s0[\"charge: read<br>retry (attempts 3)<br>breaker 'payments'<br>"
+        'charge_v2 instead, if flag new is True<br>timeout 5s<br>no retry"]:::note'
+    )
+
+
+@pytest.mark.parametrize(
+    ("deadline", "budget", "lines"),
+    [
+        (30.0, BudgetSpec(seconds=50, terms=("a: 20s", "b: 30s")), ["at most 50s: a: 20s; b: 30s"]),
+        (None, BudgetSpec(seconds=50, terms=("a: 50s",)), ["at most 50s: a: 50s"]),
+        (None, BudgetSpec(seconds=5, terms=("a: 5s",), unlimited=("step b has no timeout",)), []),
+        (
+            30.0,
+            BudgetSpec(seconds=5, terms=("a: 5s",), unlimited=("step b has no timeout",)),
+            ["at most 5s: a: 5s", "no limit: step b has no timeout"],
+        ),
+        (30.0, BudgetSpec(), []),
+    ],
+)
+def test_the_time_of_a_run_is_said_where_it_has_a_deadline_or_is_known(
+    deadline: float | None, budget: BudgetSpec, lines: list[str]
+) -> None:
+    found = graph(step("a")).model_copy(update={"steps": {}, "budget": budget, "deadline": deadline})
+
+    assert graph_tree(found).splitlines()[2:] == (["", *lines] if lines else [])
+
+
 LINE = re.compile(
     r"""flowchart\ TD
     | \s+ n\d+ (\(\["[^"]*"\]\) | \[\["[^"]*"\]\] | \["[^"]*"\] | \{\{"[^"]*"\}\} | \{"[^"]*"\}
               | \[/"[^"]*"\\\] | \[\\"[^"]*"/\] | \(\("[^"]*"\)\)) (:::\w+)?
+    | \s+ s\d+\["[^"]*"\]:::note
     | \s+ n\d+\ (-->|-\.->)(\|"[^"]*"\|)?\ n\d+
-    | \s+ subgraph\ f\d+\["[^"]*"\]
+    | \s+ subgraph\ (f\d+|steps)\["[^"]*"\]
     | \s+ end
     | \s+ classDef\ \w+\ [\w:\#,\ -]+""",
     re.VERBOSE,
