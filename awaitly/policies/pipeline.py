@@ -9,6 +9,7 @@ from awaitly.errors import ConfigurationError
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.names import nearest
 from awaitly.policies.breaker import Breaker
+from awaitly.policies.bulkhead import Concurrency, Places
 from awaitly.policies.cache import Cache
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.fallback import Fallback
@@ -35,7 +36,8 @@ class Policies:
         cache: How long, and where, its outcome serves other calls; a duration keeps it in memory.
         retry: How often it is attempted again, and when; a number is that of the attempts.
         hedge: When a second attempt begins beside a slow one.
-        limiter: One limiter or several, by declaration or by name; asked in this order.
+        limiter: One limiter or several, by declaration or by name; asked in this order, except that of
+            several `Concurrency` the one whose name comes first is asked first, by every step.
         breaker: A circuit breaker, by declaration or by name.
         timeout: What one attempt may take, a duration.
 
@@ -148,10 +150,20 @@ def layers(policies: Policies, states: Shared, owner: str, *inner: Around) -> li
     circuit = None if given.breaker is None else given.breaker.bound(states, owner)
     if circuit is not None and given.limiter:
         found.append(circuit.gate)
-    found += [limiter.bound(states, owner) for limiter in given.limiter]
+    found += [limiter.bound(states, owner) for limiter in _in_one_order(given.limiter)]
     if circuit is not None:
         found.append(circuit)
     return found
+
+
+def _in_one_order(limiters: Sequence[Limiter]) -> list[Limiter]:
+    """Return limiters with their bulkheads in the order that all steps keep: else two could wait for each other."""
+    bulkheads = iter(sorted(filter(_holds, limiters), key=lambda bulkhead: bulkhead.name or ""))
+    return [next(bulkheads) if _holds(limiter) else limiter for limiter in limiters]
+
+
+def _holds(limiter: Limiter) -> bool:
+    return isinstance(limiter, Concurrency | Places)
 
 
 def resolved(policies: Policies, breakers: Mapping[str, Breaker], limiters: Mapping[str, Limiter]) -> Policies:

@@ -181,3 +181,35 @@ def test_a_crowd_in_front_of_everything_at_once_loses_nobody(scene: Scene, crowd
     came = [who for who, _, _ in crowd.visits]
     assert set(range(SIZE)) - set(crowd.given_up) <= set(came)
     assert all(came.count(who) == 2 for who in crowd.fails - set(crowd.given_up))
+
+
+def test_steps_that_take_the_places_of_two_bulkheads_in_opposite_orders_do_not_wait_for_each_other(
+    scene: Scene,
+) -> None:
+    """As each would hold what the other waits for; the rate limit in between lets both of them get there."""
+    bank, wires = Concurrency("bank", limit=1), Concurrency("wires", limit=2).costing(2)
+    pace = RateLimit("pace", limit=1, per="1s", burst=1)
+
+    @step(limiter=[wires, pace, bank])
+    async def pay(who: int) -> int:
+        return who
+
+    @step(limiter=[bank, pace, wires])
+    async def refund(who: int) -> int:
+        return who
+
+    @workflow
+    async def paying(who: int) -> int:
+        return await pay(who)
+
+    @workflow
+    async def refunding(who: int) -> int:
+        return await refund(who)
+
+    async def story() -> None:
+        async with scene.runtime(paying, refunding) as rt:
+            flows = (paying, refunding) * 3
+            results = await asyncio.gather(*(rt.run(flow, who) for who, flow in enumerate(flows)))
+            assert results == [Ok(who) for who in range(6)]
+
+    scene.play(story())
