@@ -23,7 +23,7 @@ from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
-from awaitly.model.notice import Beginner, Watcher
+from awaitly.model.notice import Watcher
 from awaitly.model.state import RunRecord, Status
 from awaitly.policies.clock import SystemClock
 from awaitly.policies.sharing import SHARED, Shared, adopt
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from awaitly.flags.given import Given
     from awaitly.model.graph import Graph
     from awaitly.model.program import Program, StepBinding
-    from awaitly.observe.bus import Bus, Sink
+    from awaitly.observe.bus import Sink
     from awaitly.persist.ports import Store
     from awaitly.settings import Settings
+    from awaitly.watching import Watching
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -88,7 +89,7 @@ class Runtime:
         self._closing = False
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._control: Control | None = None  # while it is open
-        self._bus: Bus | None = None
+        self.watching: Watching | None = None  # while it is open, if anybody watches
         self._tokens: tuple[Token[Any], Token[Any]] | None = None
         providers = _providers(self.settings, flags)
         self._decide = partial(_decided, providers=providers, clock=self.clock)
@@ -126,11 +127,12 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self._closing = False
         await store.open()
-        sinks = (*self._sinks, *_configured_sinks(self.settings))
-        self._bus = _bus(sinks, self._watchers) if sinks or self._watchers else None
+        self.watching = _watching(self.settings, self._sinks, self._watchers, self.clock)
         control = self._controlling(store)
         try:
             await control.open()
+            if self.watching is not None:
+                self.watching.attend(control.engine, self.states)
             self._control = control  # before recovery: runs that go on may start others
             await control.recover()
         except BaseException:
@@ -153,8 +155,9 @@ class Runtime:
         allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
             await control.close(allowed)
-            if self._bus is not None:
-                await self._bus.close(allowed)
+            if self.watching is not None:
+                self.watching.leave()
+                await self.watching.close(allowed)
         finally:
             await control.engine.store.close()
 
@@ -179,10 +182,10 @@ class Runtime:
             start_run=self._begin,
             check=_check,
             decide=self._decide,
-            observe=self._bus.publish if self._bus is not None else None,
+            observe=self.watching.bus.publish if self.watching is not None else None,
             most_runs=self.settings.max_active_runs,
             runs_wait=self.settings.overload == "queue",
-            trace=_beginning(self._watchers),
+            trace=self.watching.begin if self.watching is not None else None,
         )
         return Control(services, self.library, takes_over=self._recover)
 
@@ -358,8 +361,8 @@ class Runtime:
         return _piped(binding, self.states, lambda: self._opened().engine.store)
 
     def _notice(self, fact: Fact) -> None:
-        if self._bus is not None:
-            self._bus.publish("", "", fact)
+        if self.watching is not None:
+            self.watching.bus.publish("", "", fact)
 
     def _opened(self) -> "Control":
         if self._control is None and self._closing:
@@ -405,16 +408,6 @@ def _piped(binding: "StepBinding", states: Shared, store: "Callable[[], Store]")
     return piped(binding, states, store)
 
 
-def _configured_sinks(settings: "Settings") -> "Sequence[Sink]":
-    """Return the sinks that settings ask for, set up."""
-    if settings.logs.format is None:
-        return ()
-    from awaitly.observe.logs import Journalist, configure
-
-    configure(whereabouts, style=settings.logs.format, level=settings.logs.level)
-    return (Journalist(),)
-
-
 def whereabouts() -> Whereabouts | None:
     """Return where in a run the calling code is; None if it is in none."""
     about = getattr(HOST.get(), "about", None)
@@ -422,18 +415,12 @@ def whereabouts() -> Whereabouts | None:
     return found
 
 
-def _beginning(watchers: "Sequence[Watcher]") -> Callable[[str, str], str] | None:
-    """Return what begins the trace of a run, if any of the watchers does."""
-    for watcher in watchers:
-        if isinstance(watcher, Beginner):
-            return watcher.begin
-    return None
+def _watching(
+    settings: "Settings", sinks: "Sequence[Sink]", watchers: "Sequence[Watcher]", clock: Clock
+) -> "Watching | None":
+    from awaitly.watching import Watching, watched
 
-
-def _bus(sinks: "Sequence[Sink]", watchers: "Sequence[Watcher]") -> "Bus":
-    from awaitly.observe.bus import Bus
-
-    return Bus(sinks, watchers)
+    return Watching(settings, sinks, watchers, clock, whereabouts) if watched(settings, sinks, watchers) else None
 
 
 def _library(

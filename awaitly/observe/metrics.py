@@ -244,9 +244,9 @@ class Metrics:
         self._workflows, self._steps = _Names(), _Names()
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink")}
 
-    def attach(self, gauges: Gauges) -> None:
-        """Ask these from now on, in place of those before; ``Gauges()`` asks nobody."""
-        self._gauges = gauges
+    def attach(self, gauges: Gauges | None) -> None:
+        """Ask these from now on, in place of those before; None asks nobody."""
+        self._gauges = gauges or Gauges()
 
     def __call__(self, notice: Notice) -> None:
         """Count and measure what happened."""

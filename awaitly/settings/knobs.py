@@ -67,6 +67,7 @@ class Settings(BaseSettings):
         default="queue", description="Whether more runs than that wait, or are refused."
     )
     logs: LogSettings = LogSettings()
+    prometheus: bool = Field(default=False, description="Whether metrics are kept for Prometheus to scrape.")
     otlp: OtlpSettings = OtlpSettings()
     steps: dict[str, StepSettings] = Field(default={}, description="Steps by name.")
     breakers: dict[str, BreakerSettings] = Field(default={}, description="Circuit breakers by name.")

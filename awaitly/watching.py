@@ -1,0 +1,205 @@
+"""What watches the runs of one runtime: what it was given, and what its settings ask for.
+
+Imported when a runtime is opened that has any of it.
+"""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from awaitly.model.clock import Clock
+from awaitly.model.context import Whereabouts
+from awaitly.model.notice import Beginner, Watcher
+from awaitly.observe.bus import Bus, Sink
+from awaitly.policies.breaker import Circuit
+from awaitly.policies.bulkhead import Bulkhead
+from awaitly.policies.rate import Bucket, Window
+from awaitly.policies.sharing import Shared
+from awaitly.policies.turns import Turns
+from awaitly.settings import Settings
+
+if TYPE_CHECKING:
+    from awaitly.execute.engine import Engine
+    from awaitly.observe.metrics import Gauges
+    from awaitly.observe.otlp import Exporting
+    from awaitly.observe.prometheus import Exposition
+
+_ENDPOINTS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+)  # fmt: skip
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A watcher that asks for some numbers when they are collected."""
+
+    def attach(self, gauges: "Gauges | None") -> None:
+        """Ask these from now on; None: nobody."""
+
+
+class Watching:
+    """The bus of a runtime with everybody on it, and what they need.
+
+    Args:
+        settings: The operator's.
+        sinks: What the runtime was given.
+        watchers: Likewise.
+        clock: The runtime's.
+        where: Says where in a run code is.
+
+    Raises:
+        NotSupported: If settings ask for what is not installed; it names the extra.
+        ConfigurationError: If they do not fit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sinks: Sequence[Sink],
+        watchers: Sequence[Watcher],
+        clock: Clock,
+        where: Callable[[], Whereabouts | None],
+    ) -> None:
+        self.exporting = _exporting(settings)
+        self.exposition = _exposition(settings, self.exporting)
+        ours: list[Watcher] = _metrics(self.exporting, self.exposition)
+        if not any(isinstance(watcher, Beginner) for watcher in watchers):
+            ours += _tracing(settings, self.exporting, clock)
+        everybody = (*watchers, *ours)
+        self.begin = _beginning(everybody)
+        self._asking = [one for one in everybody if isinstance(one, Asking)]
+        self.bus = Bus((*sinks, *_logging(settings, where)), everybody)
+
+    def attend(self, engine: "Engine", states: Shared, lag: Callable[[], float] | None = None) -> None:
+        """Let metrics ask for what is counted when somebody collects, in whatever thread.
+
+        Args:
+            engine: What executes the runs.
+            states: The circuits and limiters.
+            lag: By how many seconds the event loop was late.
+        """
+        if self._asking:
+            gauges = _gauges(engine, states, self.bus, lag)
+            for asking in self._asking:
+                asking.attach(gauges)
+
+    def leave(self) -> None:
+        """Ask nobody any more."""
+        for asking in self._asking:
+            asking.attach(None)
+
+    async def close(self, timeout: float) -> None:
+        """Give sinks, and then exporters, up to ``timeout`` seconds in all."""
+        until = monotonic() + timeout
+        await self.bus.close(timeout)
+        if self.exposition is not None:
+            self.exposition.close()
+        if self.exporting is not None:
+            left = max(0.0, until - monotonic())
+            await asyncio.get_running_loop().run_in_executor(None, self.exporting.shutdown, left)
+
+
+def watched(settings: Settings, sinks: Sequence[Sink], watchers: Sequence[Watcher]) -> bool:
+    """Return whether anybody watches: without, facts that are only observed are not even made."""
+    asked = settings.logs.format is not None or settings.prometheus or _wants_export(settings)
+    return bool(sinks or watchers or asked or _is_traced(settings))
+
+
+def _beginning(watchers: Sequence[Watcher]) -> Callable[[str, str], str] | None:
+    """Return what begins the trace of a run, if any of the watchers does."""
+    for watcher in watchers:
+        if isinstance(watcher, Beginner):
+            return watcher.begin
+    return None
+
+
+def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float] | None) -> "Gauges":
+    from awaitly.observe.metrics import Gauges
+
+    def waits() -> list[float]:
+        now = engine.clock.monotonic()
+        return [now - queued.since for queued in list(engine.admission.queue.values())]
+
+    def limiters() -> list[Turns]:
+        return [limiter for kind in (Bucket, Window, Bulkhead) for limiter in states.states(kind).values()]
+
+    return Gauges(
+        active=lambda: Counter(active.started.workflow for active in list(engine.active.values())),
+        queued=lambda: len(engine.admission.queue),
+        queue_age=lambda: max(waits(), default=0.0),
+        waiting=lambda: {limiter.name: limiter.waiting for limiter in limiters()},
+        breakers=lambda: [circuit.name for circuit in states.states(Circuit).values()],
+        dropped=lambda: bus.dropped,
+        lag=lag,
+    )
+
+
+def _exporting(settings: Settings) -> "Exporting | None":
+    if not _wants_export(settings) or (_has_sdk() and settings.otlp.endpoint is None):
+        return None  # a program with a set-up of its own knows where to send
+    from awaitly.observe.otlp import providers
+
+    return providers(settings.otlp)
+
+
+def _exposition(settings: Settings, exporting: "Exporting | None") -> "Exposition | None":
+    if not settings.prometheus:
+        return None
+    from awaitly.observe.prometheus import Exposition
+
+    return Exposition(None if exporting is None else exporting.metrics)
+
+
+def _metrics(exporting: "Exporting | None", exposition: "Exposition | None") -> list[Watcher]:
+    provider = exposition.provider if exposition is not None else None if exporting is None else exporting.metrics
+    if provider is None and not _has_meter():
+        return []
+    from awaitly.observe.metrics import Metrics
+
+    return [Metrics(provider)]
+
+
+def _tracing(settings: Settings, exporting: "Exporting | None", clock: Clock) -> list[Watcher]:
+    if settings.otlp.traces == "off" or (exporting is not None and exporting.traces is None):
+        return []
+    if exporting is None and not _is_traced(settings):
+        return []
+    from awaitly.observe.tracing import Tracing
+
+    return [Tracing(None if exporting is None else exporting.traces, time=clock.time)]
+
+
+def _logging(settings: Settings, where: Callable[[], Whereabouts | None]) -> tuple[Sink, ...]:
+    if settings.logs.format is None:
+        return ()
+    from awaitly.observe.logs import Journalist, configure
+
+    configure(where, style=settings.logs.format, level=settings.logs.level)
+    return (Journalist(),)
+
+
+def _wants_export(settings: Settings) -> bool:
+    named = settings.otlp.endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
+    return settings.otlp.traces == "on" or named
+
+
+def _is_traced(settings: Settings) -> bool:
+    return settings.otlp.traces != "off" and _has_sdk()
+
+
+def _has_sdk() -> bool:
+    """Whether the program has set OpenTelemetry up for traces; it is not imported to find out."""
+    trace = sys.modules.get("opentelemetry.trace")
+    return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _has_meter() -> bool:
+    """Likewise for metrics."""
+    metrics = sys.modules.get("opentelemetry.metrics")
+    if metrics is None:
+        return False
+    return type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.sdk")

@@ -1,0 +1,106 @@
+"""What watches the runs of a runtime: what it was given, and what its settings ask for."""
+
+import asyncio
+import threading
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from awaitly import Ok, RateLimit, Runtime, current, step, workflow
+from awaitly.model.notice import Notice
+from awaitly.observe.metrics import Metrics
+from awaitly.settings import Settings
+from awaitly.testing.clock import VirtualClock
+
+
+@step(limiter=RateLimit("slow", limit=1, per="1s"))
+async def paced(number: int) -> int:
+    return number
+
+
+@workflow
+async def pair() -> int:
+    return await paced(1) + await paced(2)
+
+
+def test_a_watcher_that_raises_and_a_sink_that_raises_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock(auto=True)
+    seen: list[str] = []
+
+    def failing(notice: Notice) -> None:
+        raise RuntimeError("a defect")
+
+    async def story() -> None:
+        watchers = [failing, lambda notice: seen.append(type(notice.fact).__name__)]
+        async with Runtime(Settings(), store="memory://", clock=clock, watchers=watchers, sinks=[failing]) as rt:
+            assert await rt.run(pair) == Ok(3)
+
+    clock.run(story())
+
+    assert {"RunStarted", "StepFinished", "RunFinished", "Committed"} <= set(seen)
+    assert len([record for record in caplog.records if "failed" in record.message]) == 2  # once each
+
+
+def test_a_sink_that_blocks_keeps_no_run_and_what_does_not_fit_is_counted() -> None:
+    clock = VirtualClock(auto=True)
+    released = threading.Event()
+
+    def blocked(notice: Notice) -> None:
+        released.wait(30)
+
+    async def story() -> None:
+        async with Runtime(Settings(), store="memory://", clock=clock, sinks=[blocked]) as rt:
+            for _ in range(50):
+                assert await rt.run(pair) == Ok(3)
+            assert rt.watching is not None
+            assert sum(rt.watching.bus.dropped.values()) == 0
+            released.set()
+
+    clock.run(story())
+
+
+def test_gauges_are_asked_of_the_runtime_that_is_open() -> None:
+    clock = VirtualClock()
+    reader = InMemoryMetricReader()
+
+    @step
+    async def held() -> str:
+        await gate.wait()
+        return current().step
+
+    @workflow
+    async def holding() -> str:
+        return await held()
+
+    def gauge(name: str) -> list[tuple[dict[str, object], float]]:
+        data = reader.get_metrics_data()
+        assert data is not None
+        return [
+            (dict(point.attributes or {}), point.value)
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+    async def story() -> None:
+        global gate
+        gate = asyncio.Event()
+        metrics = Metrics(MeterProvider([reader]))
+        settings = Settings(max_active_runs=1)
+        async with Runtime(settings, store="memory://", clock=clock, watchers=[metrics]) as rt:
+            first, second = await rt.start(holding), await rt.start(holding)
+            await clock.advance("5s")
+            assert [value for _, value in gauge("awaitly.runs.active")] == [1]
+            assert [value for _, value in gauge("awaitly.runs.queued")] == [1]
+            assert [value for _, value in gauge("awaitly.runs.queue.age")] == [pytest.approx(5)]
+            gate.set()
+            await asyncio.gather(first.result(), second.result())
+        assert [value for _, value in gauge("awaitly.runs.queued")] in ([], [0])
+
+    clock.run(story())
+
+
+gate: asyncio.Event
