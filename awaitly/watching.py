@@ -71,7 +71,7 @@ class Watching:
             ours += _tracing(settings, self.exporting, clock)
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
-        self._asking = [one for one in everybody if isinstance(one, Asking)]
+        self._asking: list[Asking] = [one for one in everybody if isinstance(one, Asking)]
         self.bus = Bus((*sinks, *_logging(settings, where)), everybody)
 
     def attend(self, engine: "Engine", states: Shared, lag: Callable[[], float] | None = None) -> None:
