@@ -71,7 +71,7 @@ class Watching:
             ours += _tracing(settings, self.exporting, clock)
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
-        self._asking: list[Asking] = [one for one in everybody if isinstance(one, Asking)]
+        self._asking = _asking(everybody)
         self.bus = Bus((*sinks, *_logging(settings, where)), everybody)
 
     def attend(self, engine: "Engine", states: Shared, lag: Callable[[], float] | None = None) -> None:
@@ -115,6 +115,15 @@ def _beginning(watchers: Sequence[Watcher]) -> Callable[[str, str], str] | None:
         if isinstance(watcher, Beginner):
             return watcher.begin
     return None
+
+
+def _asking(watchers: Sequence[Watcher]) -> list[Asking]:
+    """Return those of the watchers that ask for numbers."""
+    found: list[Asking] = []
+    for watcher in watchers:
+        if isinstance(watcher, Asking):
+            found.append(watcher)
+    return found
 
 
 def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float] | None) -> "Gauges":
