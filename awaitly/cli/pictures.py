@@ -33,7 +33,7 @@ def picture(row: Row, now: float, *, live: bool = False, values: bool = False) -
         mark, style = _mark(each, now, live)
         labels.append(Text.assemble((guide, "dim"), (f"{mark} ", style), (each.label, _style(each))))
         times.append(Text(_time(each, now, live), "dim"))
-        notes.append(_note(each, values))
+        notes.append(_note(each, now, values))
 
     table = Table.grid(padding=(0, 2))
     # What is too long for the screen is cut in the notes, not in the labels.
@@ -51,9 +51,19 @@ def line(row: Row, path: tuple[str, ...]) -> Text:
     text = Text.assemble((f"{_WORDS[row.phase]:11}", style), " / ".join(path))
     if row.seconds is not None:
         text.append(f"  {humanised(row.seconds)}", "dim")
+    if row.attempts > 1:
+        text.append(f"  {row.attempts} attempts", "yellow")
+    for remark in row.remarks:
+        text.append(f"  {remark}", "dim")
     if (note := _told(row)) is not None:
         text.append("  ").append(note)
     return text
+
+
+def waiting_line(row: Row, path: tuple[str, ...], now: float) -> Text:
+    """Return a step that waits for its next attempt as a line."""
+    text = Text.assemble((f"{'waiting':11}", "yellow"), " / ".join(path), "  ")
+    return text.append(_paused(row, now))
 
 
 def _guided(row: Row, indent: str = "", guide: str = "") -> Iterator[tuple[str, Row]]:
@@ -86,12 +96,16 @@ def _time(row: Row, now: float, live: bool) -> str:
     return humanised(max(0.0, round(now - row.began, 1))) if live and row.began is not None else ""
 
 
-def _note(row: Row, values: bool) -> RenderableType:
+def _note(row: Row, now: float, values: bool) -> RenderableType:
     if row.kind is Kind.GROUP:
         return _counted(row)
     notes = Text()
-    if row.attempts > 1:
+    if row.pause is not None:
+        notes.append(_paused(row, now)).append("  ")
+    elif row.attempts > 1:
         notes.append(f"attempt {row.attempts}  " if row.phase is Phase.OPEN else f"{row.attempts} attempts  ", "yellow")
+    for remark in row.remarks:
+        notes.append(f"{remark}  ", "dim")
     told = _told(row)
     if told is not None:
         return notes.append(told)
@@ -100,6 +114,13 @@ def _note(row: Row, values: bool) -> RenderableType:
     if row.stored and row.kind in (Kind.STEP, Kind.TIMER) and not values:
         notes.append("stored", "dim")
     return notes
+
+
+def _paused(row: Row, now: float) -> Text:
+    """Return which attempt failed, and in which time there will be another."""
+    assert row.pause is not None
+    left = humanised(max(0.0, round(row.pause.due - now, 1)))
+    return Text.assemble((f"attempt {row.attempts}, retry in {left}", "yellow"), (f"  {row.pause.error}", "dim red"))
 
 
 def _told(row: Row) -> Text | None:

@@ -19,7 +19,7 @@ from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.watching import watch
 from awaitly.cli.ways import command
 from awaitly.model.durations import humanised
-from awaitly.model.facts import Ending, Fact, RunFinished, RunStarted
+from awaitly.model.facts import Ending, Fact, RetryScheduled, RunFinished, RunStarted, StepFinished
 from awaitly.model.plain import brief, value_of
 from awaitly.model.state import RunRecord, Status
 from awaitly.render.payloads import failure_of
@@ -31,6 +31,7 @@ _COLOURS = {
     Status.RUNNING: "cyan", Status.PENDING: "blue",
 }  # fmt: skip
 _LONGEST = 400  # lines
+_TIMES = ("due", "since", "deadline")  # fields of facts that are times
 
 
 @click.group()
@@ -122,6 +123,8 @@ def _print_history(history: History) -> None:
     console.print(f"started {_moment(record.created)}{took}")
     for name, value in (value_of(started.arguments) or {}).items():
         console.print(f"  {name} = {brief(value, 110)}")
+    for name, value in started.flags.items():
+        console.print(f"  flag {name} is {brief(value)} (given)")
     console.print(picture(fitted(history.tree, _LONGEST), time.time(), values=True), soft_wrap=False)
     end = history.facts[-1]
     if isinstance(end, RunFinished) and record.status is not Status.SUCCEEDED:
@@ -159,18 +162,30 @@ def _fact_document(fact: Fact) -> dict[str, Any]:
 
 
 def _fact_line(number: int, fact: Fact) -> Text:
-    document = _fact_document(fact)
+    document = _legible(fact)
     kind, at = document.pop("kind"), document.pop("at")
     text = Text.assemble((f"{number:4}  {_moment(at)}  ", "dim"), (f"{kind:16}", "bold"))
     if isinstance(fact, RunStarted):
         document = {name: document[name] for name in ("workflow", "arguments", "parent", "forked_from")}
-    shown = (f"  {name}={brief(value)}" for name, value in document.items() if _telling(name, value))
+    shown = (f"  {name}={brief(value)}" for name, value in document.items() if _telling(fact, name, value))
     return text.append("".join(shown))
 
 
-def _telling(name: str, value: Any) -> bool:
+def _legible(fact: Fact) -> dict[str, Any]:
+    """Return the fields of a fact as people read them: times, durations, and what an error says."""
+    document = _fact_document(fact)
+    document |= {name: _moment(value) for name, value in document.items() if name in _TIMES and value is not None}
+    if isinstance(fact, StepFinished):
+        document["seconds"] = humanised(fact.seconds)
+    if isinstance(fact, RetryScheduled) or getattr(fact, "ending", Ending.VALUE) is not Ending.VALUE:
+        document["payload"] = str(failure_of(fact.payload))  # type: ignore[attr-defined]  # all of these have one
+    return document
+
+
+def _telling(fact: Fact, name: str, value: Any) -> bool:
     """Whether a field of a fact says anything: most are empty, and most calls take one attempt."""
-    return value not in (None, "", {}) and not (name in ("attempt", "attempts") and value == 1)
+    once = name in ("attempt", "attempts") and value == 1 and not isinstance(fact, RetryScheduled)
+    return value not in (None, "", {}) and not once
 
 
 @runs.command()

@@ -10,14 +10,23 @@ from rich.live import Live
 from rich.text import Text
 
 from awaitly.cli.consoles import stderr, stdout
-from awaitly.cli.pictures import line, picture
-from awaitly.model.facts import Fact, RunFinished, StepCancelled, StepFinished, TimerFired
+from awaitly.cli.pictures import line, picture, waiting_line
+from awaitly.model.facts import (
+    Fact,
+    RetryScheduled,
+    RunFinished,
+    StepCancelled,
+    StepFinished,
+    StepRetrying,
+    TimerFired,
+)
 from awaitly.model.graph import Graph
 from awaitly.observe.bus import Notice
 from awaitly.render.progress import Progress
 from awaitly.render.rows import fitted
 
 _FRAMES = 10  # a second
+_LONG = 1.0  # seconds: a longer wait for another attempt is a line of its own
 _SHARE = 5  # as long as drawing took are the pauses between two pictures, at least
 
 
@@ -99,6 +108,11 @@ class Screen:
         if isinstance(fact, StepFinished | StepCancelled | TimerFired):
             row = self._progress.row(notice.run, fact.call)
             self._console.print(line(row, self._progress.path(notice.run, fact.call, below=self._run)))
+        elif isinstance(fact, RetryScheduled) or (isinstance(fact, StepRetrying) and fact.delay > _LONG):
+            row = self._progress.row(notice.run, fact.call)
+            if row.pause is not None:
+                path = self._progress.path(notice.run, fact.call, below=self._run)
+                self._console.print(waiting_line(row, path, fact.at))
 
     def _frame(self) -> RenderableType:
         began = time.monotonic()

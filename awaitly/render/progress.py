@@ -7,11 +7,14 @@ from awaitly.model.facts import (
     EachStarted,
     Ending,
     Fact,
+    FlagDecided,
+    RetryScheduled,
     RunFinished,
     RunRetried,
     RunStarted,
     StepCancelled,
     StepFinished,
+    StepRetrying,
     StepStarted,
     TimerFired,
     TimerSet,
@@ -19,7 +22,8 @@ from awaitly.model.facts import (
 from awaitly.model.graph import Graph
 from awaitly.model.identity import place_of
 from awaitly.render.places import groups_of, label_of, way_into, way_to
-from awaitly.render.rows import Count, Kind, Phase, Row, phase_of
+from awaitly.render.remarks import Remark, flag_text, pause_of, remark_of
+from awaitly.render.rows import Count, Kind, Pause, Phase, Row, phase_of
 
 ENDED = {
     Ending.VALUE: Phase.DONE,
@@ -43,6 +47,8 @@ class _Call:
     attempts: int = 1
     stored: bool = False
     payload: bytes | None = None
+    pause: Pause | None = None
+    remarks: dict[str, str] = field(default_factory=dict)  # by what they are about; the last one counts
     row: Row | None = None  # as drawn last, until something happens to the call
 
 
@@ -56,6 +62,7 @@ class _Run:
     ended: float | None = None
     stored: bool = False
     payload: bytes | None = None
+    flags: dict[str, str] = field(default_factory=dict)  # as decided, by their names
     calls: dict[str, _Call] = field(default_factory=dict)
     each: dict[EachStarted, None] = field(default_factory=dict)  # in order; one place may be passed often
 
@@ -93,14 +100,20 @@ class Progress:
             case RunFinished():
                 _end(known, fact, stored)
             case StepStarted() | StepFinished() | StepCancelled():
-                _change(self._call(known, fact.call, fact.step, Kind.STEP, stored), fact)
+                _change(self._call(known, fact.call, fact.step, Kind.STEP, stored), fact, stored)
+            case StepRetrying() | RetryScheduled():
+                _interrupt(self._call(known, fact.call, fact.step, Kind.STEP, stored), fact)
+            case FlagDecided():
+                known.flags[fact.flag] = flag_text(fact)
             case TimerSet() | TimerFired():
                 name = place_of(fact.call).site[1].partition("#")[0].rpartition(":")[2]
                 _wait(self._call(known, fact.call, name, Kind.TIMER, stored), fact)
             case EachStarted():
                 known.each[fact] = None
             case _:
-                pass
+                remark = remark_of(fact)
+                if remark is not None:
+                    _note(self._call(known, remark.call, remark.step, Kind.STEP, stored), remark)
 
     def tree(self, run: str) -> Row:
         """Return what is known of a run, its child runs inside.
@@ -127,6 +140,7 @@ class Progress:
             seconds=_between(found.began, found.ended),
             stored=found.stored,
             payload=found.payload,
+            remarks=tuple(found.flags.values()),
             rows=root.grown(),
         )
 
@@ -175,12 +189,15 @@ def _end(run: _Run, fact: RunFinished, stored: bool) -> None:
     run.phase, run.ended, run.payload, run.stored = ENDED[fact.ending], fact.at, fact.payload, stored
     for call in run.calls.values():
         if call.phase is Phase.OPEN:
-            call.phase = Phase.CANCELLED
+            call.phase, call.pause = Phase.CANCELLED, None
             call.seconds = _between(call.began, fact.at)
             call.row = None
 
 
-def _change(call: _Call, fact: StepStarted | StepFinished | StepCancelled) -> None:
+def _change(call: _Call, fact: StepStarted | StepFinished | StepCancelled, stored: bool) -> None:
+    call.pause = None
+    if call.phase is Phase.OPEN and not isinstance(fact, StepStarted):
+        call.stored = stored  # though an earlier process may have begun it
     match fact:
         case StepStarted():
             if call.phase is Phase.OPEN:
@@ -190,8 +207,23 @@ def _change(call: _Call, fact: StepStarted | StepFinished | StepCancelled) -> No
             call.phase, call.payload = ENDED[fact.ending], fact.payload
             call.seconds, call.attempts = fact.seconds, max(call.attempts, fact.attempts)
             call.began = call.began if call.began is not None else fact.at - fact.seconds
+            if fact.source:
+                call.remarks.setdefault("source", f"from its {fact.source}")
+            if fact.variant:
+                call.remarks["variant"] = f"as {fact.variant}"
         case StepCancelled():
             call.phase, call.seconds = Phase.CANCELLED, _between(call.began, fact.at)
+
+
+def _interrupt(call: _Call, fact: StepRetrying | RetryScheduled) -> None:
+    if call.phase is Phase.OPEN:
+        call.pause = pause_of(fact)
+        call.attempts = max(call.attempts, fact.attempt if isinstance(fact, StepRetrying) else fact.attempts)
+
+
+def _note(call: _Call, remark: Remark) -> None:
+    if call.phase is Phase.OPEN:
+        call.remarks[remark.about] = remark.text
 
 
 def _wait(call: _Call, fact: TimerSet | TimerFired) -> None:
@@ -226,6 +258,8 @@ def _step_row(call: _Call, child: Row | None) -> Row:
             began=call.began,
             seconds=call.seconds,
             attempts=call.attempts,
+            pause=call.pause,
+            remarks=tuple(call.remarks.values()),
             stored=call.stored,
             payload=call.payload,
         )

@@ -35,6 +35,14 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A call between two attempts: what the earlier one failed with, and when the next one is due."""
+
+    error: str
+    due: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One line of the tree, with what is below it. Times are seconds since the epoch."""
 
@@ -44,6 +52,8 @@ class Row:
     began: float | None = None
     seconds: float | None = None  # None while it is open, or where nobody measured it
     attempts: int = 1
+    pause: Pause | None = None  # while it is open
+    remarks: tuple[str, ...] = ()  # what its policies and flags did
     stored: bool = False  # it was in the journal before anything was executed here
     payload: bytes | None = None  # the value of a step or run that is done, or else its failure
     count: "Count | None" = None  # of a group

@@ -1,7 +1,9 @@
+from typing import Any
+
 from rich.console import Console
 
-from awaitly.cli.pictures import picture
-from awaitly.render.rows import Count, Kind, Phase, Row
+from awaitly.cli.pictures import line, picture, waiting_line
+from awaitly.render.rows import Count, Kind, Pause, Phase, Row
 
 
 def drawn(row: Row) -> list[str]:
@@ -24,3 +26,25 @@ def test_an_each_has_a_bar_and_its_total() -> None:
 
 def test_an_each_without_items_has_no_bar() -> None:
     assert drawn(each(0, 0, Phase.DONE))[1].split() == ["└─", "✓", "each", "charge", "0/0"]
+
+
+def call(**more: Any) -> Row:
+    return Row(kind=Kind.STEP, label="charge", began=99.0, **more)
+
+
+def test_a_call_between_two_attempts_counts_down() -> None:
+    waiting = call(phase=Phase.OPEN, attempts=2, pause=Pause(error="OSError: refused", due=101.2))
+
+    assert drawn(waiting)[0].split(maxsplit=2)[2] == "attempt 2, retry in 1.2s  OSError: refused"
+    assert str(waiting_line(waiting, ("each", "charge"), 100.0)) == (
+        "waiting    each / charge  attempt 2, retry in 1.2s  OSError: refused"
+    )
+
+
+def test_a_call_that_is_done_says_what_its_policies_did() -> None:
+    ended = call(phase=Phase.DONE, attempts=3, seconds=2.0, remarks=("waited 1s for limiter stripe", "as charge_v2"))
+
+    assert " ".join(drawn(ended)[0].split()) == "✓ charge 2s 3 attempts waited 1s for limiter stripe as charge_v2"
+    assert str(line(ended, ("charge",))) == (
+        "ok         charge  2s  3 attempts  waited 1s for limiter stripe  as charge_v2"
+    )

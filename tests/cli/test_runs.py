@@ -1,9 +1,28 @@
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from awaitly import Runtime
+from awaitly.cli.targets import workflow_of
+from awaitly.model.facts import StepRetrying
+from awaitly.model.notice import Notice
 from tests.cli.calling import FLOWS, Awaitly
+
+FLAKY = """
+from awaitly import Retry, current, step, workflow
+
+@step(retry=Retry(2, initial="19m", max="19m", jitter=False))
+async def fetch() -> int:
+    if current().attempt == 1:
+        raise OSError("refused")
+    return 1
+
+@workflow
+async def flow() -> int:
+    return await fetch()
+"""
 
 VARIED = """
 from awaitly import step, workflow
@@ -95,6 +114,47 @@ def test_the_facts_of_a_run_say_what_a_flag_was(awaitly: Awaitly, monkeypatch: p
     shown = awaitly("runs", "show", "g", "--facts")
 
     assert 'flag="briefly"  value=true  provider="settings"' in shown.out
+
+
+def test_a_run_is_shown_with_its_flags_its_variants_and_its_attempts(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("varied.py").write_text(VARIED)
+    monkeypatch.setenv("AWAITLY_FLAGS__BRIEFLY", "true")
+    awaitly("run", "varied.py:greeting", "--id", "g", "--input", '"Ada"')
+    awaitly("run", "varied.py:greeting", "--id", "h", "--input", '"Ada"', "--flag", "briefly=false")
+
+    decided, given = awaitly("runs", "show", "g").out, awaitly("runs", "show", "h").out
+
+    assert "flag briefly is true (settings" in decided
+    assert "as nod" in decided
+    assert "  flag briefly is false (given)\n" in given
+    assert "as nod" not in given
+
+
+def test_a_run_that_waits_for_another_attempt_says_when_that_is_due_and_why(awaitly: Awaitly) -> None:
+    Path("flaky.py").write_text(FLAKY)
+    flow = workflow_of("flaky.py:flow")
+
+    async def story() -> None:
+        retrying = asyncio.Event()
+
+        async def sink(notice: Notice) -> None:
+            if isinstance(notice.fact, StepRetrying):
+                retrying.set()
+
+        async with Runtime(store="sqlite:///awaitly.db", sinks=[sink]) as runtime:
+            await runtime.start(flow.options(id="f"))
+            await retrying.wait()
+
+    asyncio.run(story())
+    shown = awaitly("runs", "show", "f").out
+    (fact,) = (line for line in awaitly("runs", "show", "f", "--facts").out.splitlines() if "RetryScheduled" in line)
+
+    assert "fetch" in shown
+    assert "attempt 1, retry in 1" in shown
+    assert 'step="fetch"  attempts=1  since="20' in fact
+    assert 'payload="OSError: refused"' in fact
 
 
 @pytest.mark.usefixtures("sold")

@@ -1,18 +1,31 @@
+from dataclasses import replace
+
+import pytest
+
 from awaitly.model.facts import (
+    BreakerRejected,
+    CacheHit,
     EachStarted,
     Ending,
     Fact,
+    FallbackTaken,
+    FlagDecided,
+    LimiterRejected,
+    LimiterWaited,
+    RetryScheduled,
     RunFinished,
     RunRetried,
     RunStarted,
     StepCancelled,
     StepFinished,
+    StepHedged,
+    StepRetrying,
     StepStarted,
     TimerFired,
     TimerSet,
 )
 from awaitly.render.progress import Progress
-from awaitly.render.rows import Kind, Phase, Row, fitted
+from awaitly.render.rows import Kind, Pause, Phase, Row, fitted
 
 DECLINED = b'{"raised":{"class":"shop:Declined","fields":{"reason":"stolen"}}}'
 
@@ -204,6 +217,89 @@ def test_what_was_loaded_from_a_journal_is_marked() -> None:
     progress.apply("r", "checkout", done("b#0"))
 
     assert [row.stored for row in progress.tree("r").rows] == [True, False]
+
+
+# What policies and flags did.
+
+
+def retrying(attempt: int, at: float = 102.0) -> StepRetrying:
+    return StepRetrying(
+        at=at, call="a#0", step="charge", attempt=attempt, delay=5.0, error="OSError", message="refused"
+    )
+
+
+def test_a_call_between_two_attempts_says_when_the_next_one_is_due_and_why() -> None:
+    (call,) = tree(started(), begun("a#0"), retrying(1)).rows
+
+    assert (call.phase, call.attempts, call.pause) == (Phase.OPEN, 1, Pause(error="OSError: refused", due=107.0))
+
+
+def test_a_retry_that_a_journal_holds_says_the_same() -> None:
+    scheduled = RetryScheduled(
+        at=102.0, call="a#0", step="charge", attempts=2, since=101.0, due=107.0, payload=DECLINED
+    )
+
+    (call,) = tree(started(), scheduled).rows
+
+    assert (call.phase, call.attempts, call.pause) == (
+        Phase.OPEN, 2, Pause(error='Declined: reason="stolen"', due=107.0),
+    )  # fmt: skip
+
+
+def test_the_next_attempt_ends_the_pause_and_the_outcome_has_all_attempts() -> None:
+    again = StepStarted(at=107.0, call="a#0", step="charge", attempt=2)
+    finished = replace(done("a#0", at=108.0), attempts=2)
+
+    (call,) = tree(started(), begun("a#0"), retrying(1), again).rows
+    assert (call.attempts, call.pause) == (2, None)
+
+    (call,) = tree(started(), begun("a#0"), retrying(1), again, finished).rows
+    assert (call.phase, call.attempts, call.pause) == (Phase.DONE, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("fact", "remark"),
+    [
+        (LimiterWaited(at=1, call="a#0", step="a", limiter="stripe", seconds=1.5), "waited 1.5s for limiter stripe"),
+        (LimiterRejected(at=1, call="a#0", step="a", limiter="stripe"), "refused by limiter stripe"),
+        (BreakerRejected(at=1, call="a#0", step="a", breaker="bank"), "circuit bank is open"),
+        (StepHedged(at=1, call="a#0", step="a", attempt=2), "hedged"),
+        (CacheHit(at=1, call="a#0", step="a", key="k"), "from its cache"),
+        (FallbackTaken(at=1, call="a#0", step="a", error="OSError"), "from its fallback, after OSError"),
+    ],
+)
+def test_what_a_policy_did_is_a_remark(fact: Fact, remark: str) -> None:
+    (call,) = tree(started(), fact).rows
+
+    assert (call.phase, call.remarks) == (Phase.OPEN, (remark,))
+
+
+def test_a_journal_knows_where_an_outcome_is_from_and_which_function_gave_it() -> None:
+    (call,) = tree(started(), replace(done("a#0"), source="fallback", variant="charge_v2")).rows
+
+    assert call.remarks == ("from its fallback", "as charge_v2")
+
+
+def test_a_second_wait_for_the_same_replaces_the_first() -> None:
+    waits = [LimiterWaited(at=1, call="a#0", step="a", limiter="l", seconds=seconds) for seconds in (1, 2)]
+
+    (call,) = tree(started(), *waits).rows
+
+    assert call.remarks == ("waited 2s for limiter l",)
+
+
+def test_a_run_says_what_its_flags_are() -> None:
+    decided = FlagDecided(at=101.0, flag="new-flow", value=True, provider="settings", reason="share 0.25")
+
+    assert tree(started(), decided).remarks == ("flag new-flow is true (settings, share 0.25)",)
+
+
+def test_what_an_earlier_process_began_and_this_one_finished_is_not_marked_as_stored() -> None:
+    progress = Progress()
+    progress.load("r", "checkout", [started(), begun("a#0")])
+    progress.apply("r", "checkout", done("a#0"))
+
+    assert [row.stored for row in progress.tree("r").rows] == [False]
 
 
 def test_descendants_are_within_their_root() -> None:
