@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
@@ -119,11 +119,7 @@ def _beginning(watchers: Sequence[Watcher]) -> Callable[[str, str], str] | None:
 
 def _asking(watchers: Sequence[Watcher]) -> list[Asking]:
     """Return those of the watchers that ask for numbers."""
-    found: list[Asking] = []
-    for watcher in watchers:
-        if isinstance(watcher, Asking):
-            found.append(watcher)
-    return found
+    return [cast(Asking, watcher) for watcher in watchers if isinstance(watcher, Asking)]
 
 
 def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float] | None) -> "Gauges":
