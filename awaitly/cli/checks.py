@@ -8,6 +8,7 @@ from rich.text import Text
 
 from awaitly.cli.consoles import stdout
 from awaitly.cli.effective import graphs_in_force
+from awaitly.cli.failing import tells_of
 from awaitly.cli.graphs import diagnosis
 from awaitly.cli.positions import shortened
 from awaitly.cli.stores import existing_runtime
@@ -41,6 +42,7 @@ def _compiles(target: str, graph: Graph) -> bool:
     console = stdout()
     for found in graph.diagnostics:
         console.print(diagnosis(found))
+        tells_of(found.message)
     warnings = len(graph.diagnostics) - len(errors)
     count = ", ".join(_number(n, what) for n, what in ((len(errors), "error"), (warnings, "warning")) if n)
     verdict = ("does not compile", "bold red") if errors else ("compiles", "green")

@@ -37,7 +37,8 @@ class Allowance:
         found = parsed(workflow)
 
         def child(name: str) -> Budget:
-            return self._child(found.reading.children[name])
+            known = found.reading.children.get(name)
+            return Budget(unlimited=(f"workflow {name} cannot be read",)) if known is None else self._child(known)
 
         self._above.append(workflow.name)
         try:

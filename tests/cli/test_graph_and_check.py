@@ -162,6 +162,15 @@ def test_run_says_a_warning_once(awaitly: Awaitly, monkeypatch: pytest.MonkeyPat
     assert (answer.status, answer.err.count("deadline-budget"), answer.err.count("unknown-flag")) == (0, 1, 1)
 
 
+def test_check_says_a_warning_once_however_often_it_compiles(awaitly: Awaitly) -> None:
+    Path("late.py").write_text(LATE)
+    awaitly("run", "late.py:late", "--input", '"o"')
+
+    answer = awaitly("check", "late.py", "--store", "awaitly.db")
+
+    assert (answer.status, answer.err, answer.out.count("unknown-flag")) == (0, "", 1)
+
+
 def test_check_takes_every_workflow_that_a_file_defines(awaitly: Awaitly) -> None:
     Path("lent.py").write_text("from awaitly import workflow\n\n@workflow\nasync def lent() -> None: ...\n")
     Path("several.py").write_text(
