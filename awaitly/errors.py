@@ -12,9 +12,9 @@ Exception
     ├── ConfigurationError   unknown-option, invalid-option, invalid-duration, invalid-setting,
     │                        duplicate-workflow-name, policy-conflict, unknown-breaker, unknown-limiter,
     │                        unknown-flag
-    ├── UsageError           step-on-method, run-ended, running-loop, eager-tasks, unknown-call-site,
-    │                        run-id-invalid, reserved-field, invalid-key, not-in-step, other-thread,
-    │                        other-task
+    ├── UsageError           step-on-method, run-ended, running-loop, runtime-open, eager-tasks,
+    │                        unknown-call-site, run-id-invalid, reserved-field, invalid-key,
+    │                        not-in-step, other-thread, other-task
     ├── NotSupported         not-supported
     ├── InvalidInput         invalid-input: data from outside that does not fit a workflow's signature
     ├── TargetError          target-not-found, not-a-workflow, import-failed: a workflow named as text
@@ -76,6 +76,7 @@ UsageCode = Literal[
     "step-on-method",
     "run-ended",
     "running-loop",
+    "runtime-open",
     "eager-tasks",
     "unknown-call-site",
     "run-id-invalid",

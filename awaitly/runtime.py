@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from awaitly.declare.host import HOST, Wanted, install
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
-from awaitly.errors import NotSupported, RunStopped, ShuttingDown, UnexpectedError
+from awaitly.errors import NotSupported, RunStopped, ShuttingDown, UnexpectedError, UsageError
 from awaitly.execute.keeping import PerLoop
 from awaitly.execute.loops import at_home, on
 from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from awaitly.execute.control import Control
     from awaitly.execute.history import Arguments, ForkPlan, Verdict
     from awaitly.execute.hosts import PlainHost
+    from awaitly.execute.vitals import Readiness, State, Vitals
     from awaitly.flags.given import Given
     from awaitly.model.graph import Graph
     from awaitly.model.program import Program, StepBinding
@@ -85,7 +86,7 @@ class Runtime:
         self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
-        self._watchers = tuple(watchers)
+        self.watchers = tuple(watchers)
         self._closing = False
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._control: Control | None = None  # while it is open
@@ -95,6 +96,7 @@ class Runtime:
         self._decide = partial(_decided, providers=providers, clock=self.clock)
         self.library = _library(self.settings, self._finished, providers)
         self.states = _states(self.clock, self.library, self._notice)
+        self.vitals = _vitals(self.clock, self.settings)
         self.library.add(workflows)
 
     # Opening and closing.
@@ -127,16 +129,18 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self._closing = False
         await store.open()
-        self.watching = _watching(self.settings, self._sinks, self._watchers, self.clock)
+        self.watching = _watching(self.settings, self._sinks, self.watchers, self.clock)
         control = self._controlling(store)
         try:
             await control.open()
+            self.vitals.opened(control.engine, None if self.watching is None else self.watching.bus)
             if self.watching is not None:
-                self.watching.attend(control.engine, self.states)
+                self.watching.attend(control.engine, self.states, self.vitals.lag)
             self._control = control  # before recovery: runs that go on may start others
             await control.recover()
         except BaseException:
             self._control = None
+            self.vitals.closed()
             await store.close()
             raise
 
@@ -151,6 +155,7 @@ class Runtime:
         if control is None:
             return
         self._closing = True
+        self.vitals.closing()
         self.library.close()
         allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
@@ -159,7 +164,22 @@ class Runtime:
                 self.watching.leave()
                 await self.watching.close(allowed)
         finally:
+            self.vitals.closed()
             await control.engine.store.close()
+
+    def watch(self, watcher: "Watcher") -> None:
+        """Let one more watcher of awaitly's own observe what happens.
+
+        Raises:
+            UsageError: ``runtime-open``: what is watched is settled when it opens.
+        """
+        if self._control is not None:
+            raise UsageError(
+                "a watcher was to be added to a runtime that is open",
+                hint="add it before, or give it to Runtime(watchers=[...])",
+                code="runtime-open",
+            )
+        self.watchers = (*self.watchers, watcher)
 
     def _controlling(self, store: "Store") -> "Control":
         from awaitly.execute.control import Control
@@ -188,6 +208,23 @@ class Runtime:
             trace=self.watching.begin if self.watching is not None else None,
         )
         return Control(services, self.library, takes_over=self._recover)
+
+    # How it is.
+
+    @property
+    def ready(self) -> "Readiness":
+        """Whether it should get more to do, as far as is known without asking the store; for any thread."""
+        return self.vitals.readiness
+
+    async def readiness(self) -> "Readiness":
+        """Likewise, after the store was asked whether it answers, unless it did within the last second."""
+        if self.vitals.phase == "open":
+            await on(self.loop, self.vitals.ask)
+        return self.vitals.readiness
+
+    def state(self) -> "State":
+        """Return what it does now, and how late its event loop is; for any thread."""
+        return self.vitals.state
 
     # Running.
 
@@ -421,6 +458,12 @@ def _watching(
     from awaitly.watching import Watching, watched
 
     return Watching(settings, sinks, watchers, clock, whereabouts) if watched(settings, sinks, watchers) else None
+
+
+def _vitals(clock: Clock, settings: "Settings") -> "Vitals":
+    from awaitly.execute.vitals import Vitals
+
+    return Vitals(clock, settings.max_loop_lag)
 
 
 def _library(

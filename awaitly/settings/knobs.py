@@ -23,10 +23,11 @@ from awaitly.settings.tables import (
     LimiterSettings,
     LogSettings,
     OtlpSettings,
+    ServeSettings,
     StepSettings,
     WorkflowSettings,
 )
-from awaitly.settings.values import Count, Span
+from awaitly.settings.values import Count, Period, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class Settings(BaseSettings):
     overload: Literal["queue", "reject"] = Field(
         default="queue", description="Whether more runs than that wait, or are refused."
     )
+    max_loop_lag: Period = Field(
+        default=0.5, description="How long the event loop may be blocked before the process says that it is not ready."
+    )
+    serve: ServeSettings = ServeSettings()
     logs: LogSettings = LogSettings()
     prometheus: bool = Field(default=False, description="Whether metrics are kept for Prometheus to scrape.")
     otlp: OtlpSettings = OtlpSettings()

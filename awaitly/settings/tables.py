@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from awaitly.policies.backoff import Jitter, Shape
 from awaitly.policies.breaker import WhenOpen
 from awaitly.policies.turns import Mode
-from awaitly.settings.values import Amount, Burst, Count, Factor, Growth, Lease, Period, Share, Span, Whole
+from awaitly.settings.values import Amount, Burst, Count, Factor, Growth, Lease, Period, Port, Share, Span, Whole
 
 
 class Table(BaseModel):
@@ -61,6 +61,20 @@ class OtlpSettings(Table):
     traces: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Whether runs are traced; auto: if there is an endpoint or the application uses OpenTelemetry.",
+    )
+
+
+class ServeSettings(Table):
+    """Where ``awaitly serve`` listens, and who may read more there than whether all is well."""
+
+    host: str = Field(
+        default="127.0.0.1", description="The address that awaitly serve listens on.", examples=["127.0.0.1", "0.0.0.0"]
+    )
+    port: Port = Field(default=8600, description="The port that it listens on; 0 is any free one.")
+    token: str | None = Field(
+        default=None,
+        description="What callers send as Authorization: Bearer to see details, of awaitly.serve.app too. A secret.",
+        examples=["a long random word"],
     )
 
 

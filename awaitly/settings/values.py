@@ -49,6 +49,7 @@ Period: TypeAlias = Annotated[float, _SECONDS, Gt(0), _schema("number", exclusiv
 Lease: TypeAlias = Annotated[float, _SECONDS, Gt(0.05), _schema("number", exclusiveMinimum=0.05)]
 Count: TypeAlias = Annotated[int, _NUMBER, Ge(1), _schema("integer", minimum=1)]
 Whole: TypeAlias = Annotated[int, _NUMBER, Ge(0), _schema("integer", minimum=0)]
+Port: TypeAlias = Annotated[int, _NUMBER, Ge(0), Le(65535), _schema("integer", minimum=0, maximum=65535)]
 Share: TypeAlias = Annotated[
     float, _NUMBER, AllowInfNan(False), Gt(0), Le(1), _schema("number", exclusiveMinimum=0, maximum=1)
 ]
