@@ -5,8 +5,12 @@ import inspect
 import logging
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
+from time import monotonic
 from typing import TypeAlias
 
 from awaitly.model.facts import Fact
@@ -20,14 +24,17 @@ _log = logging.getLogger("awaitly")
 
 
 Sink: TypeAlias = Callable[[Notice], Awaitable[None] | None]
-"""Anybody's: a plain function is called in a thread of its own, a coroutine function awaited on the loop."""
+"""Anybody's: a plain function is called in a thread of its own, a coroutine function awaited on the loop.
+
+One that has a method ``close()`` is closed in the end.
+"""
 
 
 class Bus:
     """Distributes notices: watchers are called at once; each sink has a bounded queue and a thread of its own."""
 
     def __init__(self, sinks: Sequence[Sink] = (), watchers: Sequence[Watcher] = ()) -> None:
-        self._feeds = [_Feed(sink) for sink in sinks]
+        self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
         self._failed: set[int] = set()
 
@@ -48,9 +55,15 @@ class Bus:
         return {feed.name: feed.dropped for feed in self._feeds}
 
     async def close(self, timeout: float) -> None:
-        """Give the sinks up to ``timeout`` seconds to take what is queued."""
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(None, feed.close, timeout) for feed in self._feeds))
+        """Give the sinks ``timeout`` seconds in all to take what is queued, and to close if they have ``close()``."""
+        until = monotonic() + timeout
+        for feed in self._feeds:
+            feed.end()
+        await asyncio.get_running_loop().run_in_executor(None, self._ended, until)
+
+    def _ended(self, until: float) -> None:
+        for feed in self._feeds:
+            feed.join(until)
 
     def _complain(self, watcher: Watcher) -> None:
         if id(watcher) not in self._failed:
@@ -61,13 +74,16 @@ class Bus:
 class _Feed:
     """One sink's queue and thread."""
 
-    def __init__(self, sink: Sink) -> None:
-        self.name = _name(sink)
+    def __init__(self, sink: Sink, name: str) -> None:
+        self.name = name
         self.dropped = 0
         self._sink = sink
+        self._close: Callable[[], Awaitable[None] | None] | None = getattr(sink, "close", None)
         self._queue: queue.Queue[Notice | None] = queue.Queue(CAPACITY)
-        self._loop = asyncio.get_running_loop() if _is_async(sink) else None
+        self._loop = asyncio.get_running_loop() if _is_async(sink) or _is_async(self._close) else None
         self._failed = False
+        self._ends = False  # when nothing is left
+        self._over = False  # whatever is left
         # In no run's context: what a sink logs or awaits belongs to nobody's branch.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="awaitly-sink", daemon=True)
         self._thread.start()
@@ -78,31 +94,53 @@ class _Feed:
         except queue.Full:
             self.dropped += 1
 
-    def close(self, timeout: float) -> None:
-        try:
-            self._queue.put(None, timeout=timeout)
-        except queue.Full:
-            return
-        self._thread.join(timeout)
+    def end(self) -> None:
+        """Let the thread end when nothing is left."""
+        self._ends = True
+        with suppress(queue.Full):  # then it does not wait for anything either
+            self._queue.put_nowait(None)
+
+    def join(self, until: float) -> None:
+        """Wait for the thread, up to a time of the monotonic clock; what it then has not taken is lost."""
+        self._thread.join(max(0.0, until - monotonic()))
+        if self._thread.is_alive():
+            self._over = True
+            self.dropped += sum(notice is not None for notice in list(self._queue.queue))
 
     def _work(self) -> None:
-        while (notice := self._queue.get()) is not None:
-            try:
-                done = self._sink(notice)
-                if done is not None and self._loop is not None:
-                    asyncio.run_coroutine_threadsafe(_awaited(done), self._loop).result()
-            except Exception:  # noqa: BLE001 - a sink is foreign code, and must not harm a run
-                if not self._failed:
-                    _log.exception("sink %s failed; further failures of it are not logged", self.name)
-                self._failed = True
+        while not (self._over or (self._ends and self._queue.empty())):
+            notice = self._queue.get()
+            if notice is not None:
+                self._call(partial(self._sink, notice))
+        if self._close is not None and not self._over:
+            self._call(self._close)
+
+    def _call(self, call: Callable[[], Awaitable[None] | None]) -> None:
+        try:
+            done = call()
+            if done is not None and self._loop is not None:
+                asyncio.run_coroutine_threadsafe(_awaited(done), self._loop).result()
+        except Exception:  # noqa: BLE001 - a sink is foreign code, and must not harm a run
+            if not self._failed:
+                _log.exception("sink %s failed; further failures of it are not logged", self.name)
+            self._failed = True
 
 
 async def _awaited(done: Awaitable[None]) -> None:
     await done
 
 
-def _is_async(sink: Sink) -> bool:
-    return inspect.iscoroutinefunction(sink) or inspect.iscoroutinefunction(getattr(sink, "__call__", None))  # noqa: B004 - objects with an async __call__
+def _is_async(called: object) -> bool:
+    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004 - objects with an async __call__
+
+
+def _names(sinks: Sequence[Sink]) -> Iterator[str]:
+    """Yield a name for each sink, with a number if it is not the first of its name."""
+    seen: Counter[str] = Counter()
+    for sink in sinks:
+        name = _name(sink)
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} {seen[name]}"
 
 
 def _name(called: object) -> str:
