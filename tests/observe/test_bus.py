@@ -1,0 +1,221 @@
+"""Sinks get what happens at their own pace, and none of them harms a run, another sink, or the end of the process."""
+
+import asyncio
+import threading
+
+import pytest
+
+from awaitly import Ok, Runtime, step, workflow
+from awaitly.model.facts import LeaseLapsed, RunFinished
+from awaitly.model.notice import Notice
+from awaitly.observe.bus import CAPACITY, Bus
+from awaitly.settings import Settings
+from awaitly.testing.clock import VirtualClock
+
+PATIENCE = 20.0  # seconds until what a test waits for counts as never happening
+SHORT = 0.05  # seconds that a shutdown may take
+
+
+class Blocked:
+    """A sink that takes one notice and does not give it back until it is released."""
+
+    def __init__(self) -> None:
+        self.taken: list[Notice] = []
+        self.entered = threading.Event()
+        self.released = threading.Event()
+        self.closed = False
+
+    def __call__(self, notice: Notice) -> None:
+        self.taken.append(notice)
+        self.entered.set()
+        assert self.released.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def publish(bus: Bus, times: int = 1) -> None:
+    for number in range(times):
+        bus.publish(f"r{number}", "shop", LeaseLapsed(at=1.0))
+
+
+def test_every_sink_gets_every_notice_in_order_before_the_bus_is_closed() -> None:
+    one, other = list[Notice](), list[Notice]()
+
+    async def story() -> None:
+        bus = Bus([one.append, other.append])
+        publish(bus, 100)
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert [notice.run for notice in one] == [f"r{number}" for number in range(100)]
+    assert other == one
+
+
+def test_a_sink_that_raises_gets_the_next_notice_all_the_same_and_is_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[str] = []
+
+    def failing(notice: Notice) -> None:
+        seen.append(notice.run)
+        raise RuntimeError("a defect")
+
+    async def story() -> None:
+        bus = Bus([failing])
+        publish(bus, 3)
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert seen == ["r0", "r1", "r2"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "failing" in caplog.text
+
+
+def test_what_does_not_fit_into_the_queue_of_a_blocked_sink_is_dropped_and_counted() -> None:
+    blocked, others = Blocked(), list[Notice]()
+
+    async def story() -> None:
+        bus = Bus([blocked, others.append])
+        publish(bus)
+        assert await asyncio.to_thread(blocked.entered.wait, PATIENCE)
+
+        publish(bus, CAPACITY + 3)
+
+        assert bus.dropped["Blocked"] == 3
+        blocked.released.set()
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert len(blocked.taken) == CAPACITY + 1
+    assert blocked.closed
+
+
+def test_two_sinks_of_one_name_are_counted_apart() -> None:
+    blocked, other = Blocked(), Blocked()
+    other.released.set()
+
+    async def story() -> None:
+        bus = Bus([blocked, other])
+        publish(bus)
+        assert await asyncio.to_thread(blocked.entered.wait, PATIENCE)
+        publish(bus, CAPACITY + 1)
+
+        assert bus.dropped["Blocked"] == 1
+        assert "Blocked 2" in bus.dropped
+        blocked.released.set()
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+
+def test_closing_waits_for_a_blocked_sink_no_longer_than_it_may_and_counts_what_is_lost() -> None:
+    blocked, other = Blocked(), Blocked()
+
+    async def story() -> None:
+        bus = Bus([blocked, other])
+        publish(bus, 5)
+        assert await asyncio.to_thread(blocked.entered.wait, PATIENCE)
+        assert await asyncio.to_thread(other.entered.wait, PATIENCE)
+
+        await bus.close(SHORT)
+
+        assert bus.dropped == {"Blocked": 4, "Blocked 2": 4}
+
+    try:
+        asyncio.run(story())
+        assert not blocked.closed
+    finally:
+        blocked.released.set()
+        other.released.set()
+
+
+def test_a_sink_whose_queue_is_full_takes_all_of_it_before_it_is_closed() -> None:
+    blocked = Blocked()
+
+    async def story() -> None:
+        bus = Bus([blocked])
+        publish(bus)
+        assert await asyncio.to_thread(blocked.entered.wait, PATIENCE)
+        publish(bus, CAPACITY)
+        closing = asyncio.ensure_future(bus.close(PATIENCE))
+        await asyncio.sleep(0)
+        blocked.released.set()
+        await closing
+
+    asyncio.run(story())
+
+    assert len(blocked.taken) == CAPACITY + 1
+    assert blocked.closed
+
+
+def test_an_async_sink_is_awaited_on_the_loop_and_closed_there() -> None:
+    happened: list[tuple[str, bool]] = []
+    main = threading.get_ident()
+
+    class Writer:
+        async def __call__(self, notice: Notice) -> None:
+            happened.append((notice.run, threading.get_ident() == main))
+
+        async def close(self) -> None:
+            happened.append(("closed", threading.get_ident() == main))
+
+    async def story() -> None:
+        bus = Bus([Writer()])
+        publish(bus, 2)
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert happened == [("r0", True), ("r1", True), ("closed", True)]
+
+
+def test_an_async_sink_that_never_returns_does_not_keep_the_bus_open() -> None:
+    entered = asyncio.Event()
+
+    async def hanging(notice: Notice) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        bus = Bus([hanging])
+        publish(bus, 2)
+        await entered.wait()
+        await bus.close(SHORT)
+        assert sum(bus.dropped.values()) == 1
+
+    asyncio.run(story())
+
+
+@step
+async def doubled(number: int) -> int:
+    return 2 * number
+
+
+@workflow
+async def doubling(number: int) -> int:
+    return await doubled(number)
+
+
+def test_runs_go_on_beside_a_blocked_sink_and_the_shutdown_waits_only_its_time() -> None:
+    blocked, ends = Blocked(), list[Notice]()
+
+    async def story() -> None:
+        settings = Settings(shutdown_timeout=SHORT)
+        async with Runtime(
+            settings, store="memory://", clock=VirtualClock(auto=True), sinks=[blocked, ends.append]
+        ) as rt:
+            for number in range(20):
+                assert await rt.run(doubling, number) == Ok(2 * number)
+
+    clock = VirtualClock(auto=True)
+    try:
+        clock.run(story())
+    finally:
+        blocked.released.set()
+
+    assert len([notice for notice in ends if isinstance(notice.fact, RunFinished)]) == 20
+    assert len(blocked.taken) == 1
