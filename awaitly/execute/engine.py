@@ -34,6 +34,7 @@ from awaitly.model.facts import (
     CancelRequested,
     Committed,
     Fact,
+    FlagDecided,
     LeaseLapsed,
     RunReleased,
     RunResumed,
@@ -47,6 +48,7 @@ CLAIMS = 5  # without a new fact in between: then a run is stuck
 STUCK = "find out what kills its process or stops it, then: awaitly runs resume"
 
 _log = logging.getLogger("awaitly")
+_of_runs = logging.getLogger("awaitly.runs")  # what observers are told of too
 
 
 @dataclass(slots=True, eq=False)
@@ -202,7 +204,11 @@ class Engine:
             self.request(log.run, cancelled)
 
     def _resumed(self, started: RunStarted, facts: Sequence[Fact]) -> RunResumed:
-        return RunResumed(at=self.clock.time(), recorded=1 + len(facts), started=started.at, trace=started.trace)
+        decided = {fact.flag: fact.value for fact in facts if isinstance(fact, FlagDecided)}
+        return RunResumed(
+            at=self.clock.time(), recorded=1 + len(facts), started=started.at, trace=started.trace,
+            flags={**started.flags, **decided}, metadata=started.metadata, parent=started.parent,
+        )  # fmt: skip
 
     def _ended(self, run_id: str, active: Active) -> None:
         del self.active[run_id]
@@ -212,13 +218,13 @@ class Engine:
             self.resting.discard(run_id)
             return
         self.services.notice(
-            RunReleased, run_id, active.started.workflow, code=getattr(error, "code", "unexpected-error"),
+            RunReleased, run_id, active.started.workflow, error=error, code=getattr(error, "code", "unexpected-error"),
             reason=getattr(error, "message", str(error)),
         )  # fmt: skip
         if isinstance(error, (Mismatch, ChangedArguments, CorruptCheckpoint)):
             self._unfit[run_id] = active.program.graph.fingerprint, error
         if not isinstance(error, (LeaseLost, RunStopped)):
-            _log.error("run %s stopped: %s", run_id, error)
+            _of_runs.error("run %s stopped: %s", run_id, error)
         if not isinstance(error, LeaseLost):
             self.resting.add(run_id)
             self.errands.begin(self.claims.give_back(run_id, active.run.log.fence, error))

@@ -68,10 +68,18 @@ class Services:
     trace: Callable[[str, str], str] | None = None  # (run id, workflow) -> the traceparent of the run's first span
     _tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
 
-    def notice(self, kind: Callable[..., Fact], run: str = "", workflow: str = "", **fields: Any) -> None:
-        """Tell the observers, if there are any, of what is only observed."""
+    def notice(
+        self,
+        kind: Callable[..., Fact],
+        run: str = "",
+        workflow: str = "",
+        *,
+        error: BaseException | None = None,
+        **fields: Any,
+    ) -> None:
+        """Tell the observers, if there are any, of what is only observed; ``error`` is what is behind it."""
         if self.observe is not None:
-            self.observe(run, workflow, kind(at=self.clock.time(), **fields))
+            self.observe(run, workflow, kind(at=self.clock.time(), **fields), error)
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Hold a task until it is done: the loop alone would not."""

@@ -57,12 +57,16 @@ class RunStarted(Fact):
 class RunResumed(Fact):
     """This process took an unfinished run over, of which ``recorded`` facts are stored. Only observed.
 
-    ``started`` is when it began, ``trace`` the trace that it began in.
+    ``started`` is when it began, ``trace`` the trace that it began in; ``flags`` are those that it was given or that
+    were decided before.
     """
 
     recorded: int
     started: float
     trace: str = ""
+    flags: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
