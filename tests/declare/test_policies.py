@@ -12,6 +12,13 @@ async def fetch(user: int) -> str:
     return str(user)
 
 
+def named(value: object) -> str:
+    """Return the id of a parameter: the same in every process, so without addresses."""
+    if not isinstance(value, dict):
+        return ""
+    return " ".join(f"{name}={getattr(one, '__name__', one)}" for name, one in value.items())
+
+
 @pytest.mark.parametrize(
     ("options", "policies"),
     [
@@ -22,7 +29,7 @@ async def fetch(user: int) -> str:
         ({"limiter": "stripe"}, Policies(limiter=("stripe",))),
         ({"limiter": [Concurrency(limit=2), "stripe"]}, Policies(limiter=(Concurrency(limit=2), "stripe"))),
     ],
-    ids=lambda value: "" if isinstance(value, Policies) else str(value),
+    ids=named,
 )
 def test_what_is_short_for_a_policy_stands_for_it(options: dict[str, Any], policies: Policies) -> None:
     assert step(**options)(fetch).options.policies == policies
@@ -52,7 +59,7 @@ def test_single_options_change_a_bundle() -> None:
         ({"fallback": "none"}, "fallback= is 'none'", "give a Fallback, a function or a step"),
         ({"policies": Retry()}, "policies= of step fetch", "give awaitly.Policies(...)"),
     ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",
+    ids=named,
 )
 def test_an_option_of_the_wrong_kind_is_refused_with_what_is_allowed(
     options: dict[str, Any], found: str, hint: str
