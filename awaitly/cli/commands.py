@@ -16,6 +16,7 @@ from awaitly.cli.failing import failed, quieten
 from awaitly.cli.graphs import graph
 from awaitly.cli.running import run
 from awaitly.cli.runs import runs
+from awaitly.cli.serving import serve
 
 DEBUG = "AWAITLY_DEBUG"
 
@@ -63,5 +64,5 @@ def main() -> None:
     """
 
 
-for command in (run, graph, check, runs, config, demo):
+for command in (run, graph, check, runs, serve, config, demo):
     main.add_command(command)

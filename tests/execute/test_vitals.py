@@ -193,7 +193,7 @@ def test_it_is_not_ready_while_its_lease_cannot_be_renewed() -> None:
 def test_it_is_not_ready_after_something_blocked_its_loop_until_that_is_on_time_again() -> None:
     async def story() -> None:
         async with Runtime(Settings(max_loop_lag="50ms"), store="memory://") as runtime:
-            assert runtime.ready.ready
+            await until_ready(runtime)
             time.sleep(0.2)  # noqa: ASYNC251 - it shall block
             assert codes(await runtime.readiness()) == ["loop-blocked"]
             await until_ready(runtime)
