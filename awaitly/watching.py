@@ -72,7 +72,7 @@ class Watching:
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
         self._asking = _asking(everybody)
-        self.bus = Bus((*sinks, *_logging(settings, where)), everybody)
+        self.bus = Bus((*sinks, *_reporting(settings, sinks), *_logging(settings, where)), everybody)
 
     def attend(self, engine: "Engine", states: Shared, lag: Callable[[], float] | None = None) -> None:
         """Let metrics ask for what is counted when somebody collects, in whatever thread.
@@ -106,7 +106,7 @@ class Watching:
 def watched(settings: Settings, sinks: Sequence[Sink], watchers: Sequence[Watcher]) -> bool:
     """Return whether anybody watches: without, facts that are only observed are not even made."""
     asked = settings.logs.format is not None or settings.prometheus or _wants_export(settings)
-    return bool(sinks or watchers or asked or _is_traced(settings))
+    return bool(sinks or watchers or asked or _is_traced(settings) or _wants_reports(settings))
 
 
 def _beginning(watchers: Sequence[Watcher]) -> Callable[[str, str], str] | None:
@@ -187,6 +187,19 @@ def _logging(settings: Settings, where: Callable[[], Whereabouts | None]) -> tup
     return (Journalist(),)
 
 
+def _reporting(settings: Settings, sinks: Sequence[Sink]) -> tuple[Sink, ...]:
+    if not _wants_reports(settings):
+        return ()
+    from awaitly.observe.sentry import SentrySink, configured
+
+    return () if any(isinstance(sink, SentrySink) for sink in sinks) else (configured(settings.sentry),)
+
+
+def _wants_reports(settings: Settings) -> bool:
+    sentry = settings.sentry
+    return sentry.errors == "on" or (sentry.errors == "auto" and (sentry.dsn is not None or _has_sentry()))
+
+
 def _wants_export(settings: Settings) -> bool:
     named = settings.otlp.endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
     return settings.otlp.traces == "on" or named
@@ -200,6 +213,12 @@ def _has_sdk() -> bool:
     """Whether the program has set OpenTelemetry up for traces; it is not imported to find out."""
     trace = sys.modules.get("opentelemetry.trace")
     return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _has_sentry() -> bool:
+    """Whether the program has set Sentry up; it is not imported to find out."""
+    sentry = sys.modules.get("sentry_sdk")
+    return sentry is not None and bool(sentry.get_client().is_active())
 
 
 def _has_meter() -> bool:

@@ -18,6 +18,7 @@ _SECRETS = (
     "pwd",
     "key",
     "headers",
+    "dsn",
     "credentials",
     "authorization",
     "cookie",

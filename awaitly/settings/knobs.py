@@ -23,6 +23,7 @@ from awaitly.settings.tables import (
     LimiterSettings,
     LogSettings,
     OtlpSettings,
+    SentrySettings,
     ServeSettings,
     StepSettings,
     WorkflowSettings,
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     logs: LogSettings = LogSettings()
     prometheus: bool = Field(default=False, description="Whether metrics are kept for Prometheus to scrape.")
     otlp: OtlpSettings = OtlpSettings()
+    sentry: SentrySettings = SentrySettings()
     steps: dict[str, StepSettings] = Field(default={}, description="Steps by name.")
     breakers: dict[str, BreakerSettings] = Field(default={}, description="Circuit breakers by name.")
     limiters: dict[str, LimiterSettings] = Field(default={}, description="Limiters by name.")

@@ -78,6 +78,27 @@ class ServeSettings(Table):
     )
 
 
+class SentrySettings(Table):
+    """Where errors that nobody expected are reported, unless the application has set up Sentry itself."""
+
+    dsn: str | None = Field(
+        default=None,
+        description="The project of Sentry that they are reported to. A secret.",
+        examples=["https://KEY@HOST/PROJECT"],
+    )
+    environment: str | None = Field(
+        default=None, description="The environment that they are reported for.", examples=["production"]
+    )
+    sample_rate: Share = Field(default=1.0, description="The share of errors that is sent.")
+    expected: bool = Field(default=False, description="Whether failures that were declared are reported too.")
+    transactions: bool = Field(default=False, description="Whether runs are reported as transactions.")
+    traces_sample_rate: Share = Field(default=1.0, description="The share of transactions that is sent.")
+    errors: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether errors are reported; auto: with a DSN, or if the application uses Sentry.",
+    )
+
+
 class RetrySettings(Table):
     """How often a step is attempted again, and when."""
 
