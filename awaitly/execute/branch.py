@@ -92,6 +92,16 @@ class Branch:
                 code="other-task",
             )
 
+    def _check_with(self, awaitables: Iterable[Awaitable[Any]]) -> None:
+        """Check; where the call is refused, what it was given is closed: nobody forgot to await it."""
+        try:
+            self._check()
+        except BaseException:
+            for awaitable in awaitables:
+                if isinstance(awaitable, Coroutine):
+                    awaitable.close()
+            raise
+
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Make the call; it begins when it is awaited."""
         run = self.run
@@ -114,17 +124,17 @@ class Branch:
 
     def gather(self, awaitables: tuple[Awaitable[Any], ...], frame: FrameType) -> Answer:
         """Await all; the first failure delivered cancels the others."""
-        self._check()
+        self._check_with(awaitables)
         return self.run.combine.gather(awaitables)
 
     def settle(self, awaitables: tuple[Awaitable[Any], ...], frame: FrameType) -> Answer:
         """Await all, each to its own result."""
-        self._check()
+        self._check_with(awaitables)
         return self.run.combine.settle(awaitables)
 
     def race(self, awaitables: tuple[Awaitable[Any], ...], frame: FrameType) -> Answer:
         """Await the first delivered; the winner is recorded."""
-        self._check()
+        self._check_with(awaitables)
         return self.run.combine.race(awaitables, self.identity(frame, "race"))
 
     def each(

@@ -388,8 +388,23 @@ class Run:
             self._empty = asyncio.get_running_loop().create_future()
             await self._empty
 
+    @property
+    def wakes(self) -> float | None:
+        """When this run goes on, on the wall clock, if all of it waits; 0 if that is not known.
+
+        None while something is under way, or may begin at once.
+        """
+        body, calls = self.body, self._open.values()
+        if self.delivery.replaying or not self.delivery.idle or body is None or body.done() or self.waits_elsewhere():
+            return None
+        if any(call.phase is Phase.BEGUN for call in calls):
+            return None
+        return min([self.timers.due, *(call.due or 0.0 for call in calls)])
+
     def park(self, error: AwaitlyError) -> None:
         """Stop as soon as what is under way has been recorded; begin nothing more."""
+        if self.parking:
+            return
         self.parking = True
         self.performer.when_idle(lambda: self._parked(error))
 
@@ -398,4 +413,5 @@ class Run:
             self.log.flush()
             self.stop(error)
         else:
-            asyncio.get_running_loop().call_soon(self._parked, error)
+            # In no branch's context: the body would never look settled, and what has arrived be delivered.
+            self.loop.call_soon(self._parked, error, context=self.services.context)

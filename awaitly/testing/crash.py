@@ -130,13 +130,18 @@ def _abandon(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
+    _bury_all(loop)
+    loop.run_until_complete(loop.shutdown_default_executor())
+    _bury_all(loop)  # meanwhile timers of the dead may have begun something
+    loop.close()
+
+
+def _bury_all(loop: asyncio.AbstractEventLoop) -> None:
     grave = copy_context()
     nobody: Any = _Nobody()
     grave.run(HOST.set, nobody)
     for task in asyncio.all_tasks(loop):
         grave.run(_bury, task.get_coro())
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
 
 
 def _bury(coro: Any) -> None:

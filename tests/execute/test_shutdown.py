@@ -1,10 +1,11 @@
 """A runtime that shuts down finishes what it can and leaves the rest resumable."""
 
 import asyncio
+import gc
 
 import pytest
 
-from awaitly import Ok, gather, race, sleep, workflow
+from awaitly import Ok, gather, race, settle, sleep, workflow
 from awaitly.errors import RunStopped
 from tests.execute.scene import Scene, none, read, write
 
@@ -195,6 +196,26 @@ def test_starting_is_refused_afterwards(scene: Scene) -> None:
     scene.play(story())
 
 
+async def tidying(name: str) -> str:
+    return await write(name)
+
+
+@workflow
+async def gathering(x: int) -> str:
+    try:
+        await sleep("1h")
+    finally:
+        await settle(tidying("a"), tidying("b"))
+        await gather(tidying("c"), tidying("d"))
+        await race(tidying("e"), tidying("f"))
+    return "x"
+
+
+@workflow
+async def racing_effects(x: int) -> str:
+    return await race(write("fast"), write("slow"), read("look"))
+
+
 @workflow
 async def lazily(x: int) -> str:
     await gather(read("r"), none("n"))
@@ -209,5 +230,36 @@ def test_outcomes_that_nobody_waited_for_are_stored(scene: Scene) -> None:
             await scene.until("n done")
             await scene.turns()
         assert len(scene.facts("run")) == 4
+
+    scene.play(story())
+
+
+def test_what_a_refused_call_was_given_is_not_reported_as_forgotten(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime(gathering) as rt:
+            await rt.start(gathering.options(id="run"), 1)
+            await scene.turns()
+        gc.collect()
+        assert scene.log == []
+
+    scene.play(story())
+
+
+def test_effects_that_end_in_the_instant_of_a_shutdown_are_recorded(scene: Scene) -> None:
+    async def story() -> None:
+        scene.hold("fast")
+        scene.hold("slow")
+        scene.hold("look")
+        async with scene.runtime() as rt:
+            await rt.start(racing_effects.options(id="run"), 1)
+            await scene.until("look")
+            before = scene.clock.time()
+            shutdown = asyncio.create_task(rt.shutdown())
+            scene.release("fast")
+            scene.release("slow")
+            await shutdown
+            assert scene.clock.time() == before
+        ended = [fact for fact in scene.facts("run") if fact.startswith("StepFinished")]
+        assert ended == ["StepFinished write#0 value", "StepFinished write#1 value"]
 
     scene.play(story())
