@@ -3,7 +3,23 @@
 import asyncio
 
 from awaitly import Ok, each, gather, now, race, random, settle, sleep, timeout, workflow
-from tests.properties.steps import Boom, keyed, none, note, once, read, write
+from tests.properties.steps import (
+    Boom,
+    again,
+    again_read,
+    braked,
+    cached,
+    keyed,
+    none,
+    note,
+    once,
+    patient,
+    read,
+    refused,
+    replaced,
+    seated,
+    write,
+)
 
 
 @workflow
@@ -140,4 +156,48 @@ async def nested(x: int) -> int:
     return x
 
 
-JOURNEYS = (sequence, lanes, mapping, competition, family, recovering, precious, reading, waiting, nested)
+@workflow
+async def persistent(x: int) -> int:
+    x = await again(1, x, False)
+    note("again", x)
+    x = await patient(2, x, False)
+    note("patient", x)
+    x = await again_read(4, x, False)
+    try:
+        x = await patient(5, x, True)
+    except Boom as boom:
+        note("caught", boom.tag)
+    return await refused(2, x, False)
+
+
+async def guarded(x: int) -> int:
+    x = await seated(1, x, False)
+    note("seated", x)
+    return await cached(2, 7, False)
+
+
+@workflow
+async def crowded(x: int) -> int:
+    a, b, c = await gather(guarded(x), guarded(x + 1), patient(1, x, False))
+    note("guarded", a, b, c)
+    return await braked(4, (a + b + c) % 1009, False)
+
+
+@workflow
+async def substituted(x: int) -> int:
+    x = await replaced(1, x, False)
+    note("replaced", x)
+    winner = await race(patient(2, x, False), again(1, x, False), refused(1, x, False))
+    note("winner", winner)
+    try:
+        async with timeout("1s"):
+            await patient(4, x, False)
+    except TimeoutError:
+        note("over")
+    return await replaced(3, x, False)
+
+
+JOURNEYS = (
+    sequence, lanes, mapping, competition, family, recovering, precious, reading, waiting, nested, persistent, crowded,
+    substituted,
+)  # fmt: skip

@@ -13,7 +13,8 @@ from typing import Any
 
 from awaitly import Err, Ok, Runtime, Workflow
 from awaitly.execute.dry import DryRun
-from awaitly.model.facts import RunFinished, RunStarted
+from awaitly.model.facts import Ending, RunFinished, RunStarted, StepFinished
+from awaitly.model.identity import idempotency_key
 from awaitly.policies.clock import pause
 from awaitly.settings import Settings
 from awaitly.settings.tables import LeaseSettings
@@ -118,9 +119,11 @@ class Played:
     ) -> None:
         self.world = World(seed, clock)
         self.result: Any = None
+        self.final = 0  # the life in which everything came to its end
         self.cancelled = any(plan.cancels is not None for plan in plans)
         enter(self.world)
         for plan in (*plans, CALM):
+            self.final = len(self.world.lives)
             life, store = self.world.new_life(plan.dies_at)
             self.result = life.run(live(main, store, self.world, plan), clock=self.world.clock, longest=LONGEST)
             over = not life.dead and plan.stops is None
@@ -137,7 +140,7 @@ class Played:
 
     def problems(self, wanted: Any = None) -> list[str]:
         """Return what is not as it should be; ``wanted`` is the result, where it does not depend on time."""
-        problems = [*self.world.complaints, *self._unfinished(), *self._repeated(), *self._forgotten()]
+        problems = [*self.world.complaints, *self._unfinished(), *self._repeated(), *self._lost(), *self._forgotten()]
         if wanted is not None and not self.cancelled and self.result != wanted:
             problems.append(f"the result is {self.result}, not {wanted}")
         return problems
@@ -156,10 +159,25 @@ class Played:
         for number, observed in enumerate(self.world.lives):
             again = [entry for entry in self.world.ledger if entry.life > number and entry.key in observed.finished]
             problems += [f"{entry.key} was executed in life {entry.life} though it was stored" for entry in again]
-        for (key, life), times in Counter((entry.key, entry.life) for entry in self.world.ledger).items():
+        attempts = Counter((entry.key, entry.attempt, entry.life) for entry in self.world.ledger)
+        for (key, attempt, life), times in attempts.items():
             if times > 1 and not key.endswith("]"):
-                problems.append(f"{key} was executed {times} times in life {life}")
+                problems.append(f"attempt {attempt} of {key} was executed {times} times in life {life}")
         return problems
+
+    def _lost(self) -> list[str]:
+        """An effect that succeeded in the life that ended the run is recorded as a success."""
+        recorded = {
+            idempotency_key(run, fact.call)
+            for run, stored in self.world.store._runs.items()
+            for _, fact in stored.facts
+            if isinstance(fact, StepFinished) and fact.ending is Ending.VALUE
+        }
+        return [
+            f"{entry.key} succeeded in life {entry.life}, and that is not recorded"
+            for entry in self.world.succeeded
+            if entry.life == self.final and entry.effect in ("write", "once") and entry.key not in recorded
+        ]
 
     def _forgotten(self) -> list[str]:
         """What a body saw and had recorded it sees again, in the same order."""

@@ -12,7 +12,7 @@ MODULUS = 1009
 
 @dataclass(frozen=True)
 class Call:
-    effect: str
+    step: str
     tag: int
     fails: bool = False
     attempt: bool = False
@@ -192,7 +192,9 @@ HEADER = '''"""A generated workflow."""
 import asyncio
 
 from awaitly import Ok, each, gather, now, race, random, settle, sleep, timeout, workflow
-from tests.properties.steps import Boom, keyed, none, note, once, read, write
+from tests.properties.steps import (
+    Boom, again, again_read, braked, cached, keyed, none, note, once, patient, read, refused, replaced, seated, write,
+)
 
 '''
 
@@ -228,13 +230,13 @@ class Writer:
 
     def _node(self, node: Node) -> str:
         match node:
-            case Call(effect=effect, tag=tag, fails=fails, attempt=True):
+            case Call(step=step, tag=tag, fails=fails, attempt=True):
                 return (
-                    f"r = await {effect}.attempt({tag}, x, {fails})\n"
+                    f"r = await {step}.attempt({tag}, x, {fails})\n"
                     f"x = r.value if isinstance(r, Ok) else (x + {tag}) % {MODULUS}\nnote('attempt', {tag}, x)\n"
                 )
-            case Call(effect=effect, tag=tag, fails=fails):
-                return f"x = await {effect}({tag}, x, {fails})\nnote('call', {tag}, x)\n"
+            case Call(step=step, tag=tag, fails=fails):
+                return f"x = await {step}({tag}, x, {fails})\nnote('call', {tag}, x)\n"
             case Keyed(key=key):
                 return f"x = (x + await keyed({key})) % {MODULUS}\nnote('keyed', {key}, x)\n"
             case If(then=then, orelse=orelse):
@@ -292,6 +294,7 @@ class Writer:
 # What is generated.
 
 EFFECTS = ("write", "write", "read", "none", "once")
+POLICIES = ("again", "again_read", "patient", "refused", "replaced", "cached", "seated", "braked")
 
 
 class Generator:
@@ -326,7 +329,8 @@ class Generator:
             self._tags += 1
             failing = random.random() < 0.15
             attempt = random.random() < 0.15 or (failing and not fails)
-            return Call(random.choice(EFFECTS), self._tags, failing, attempt)
+            step = random.choice(POLICIES if random.random() < 0.35 else EFFECTS)
+            return Call(step, self._tags, failing, attempt)
         if kind < 0.78:
             return Keyed(random.randrange(3))
         if kind < 0.88:

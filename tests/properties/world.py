@@ -25,6 +25,7 @@ class Begun:
 
     life: int
     key: str  # the idempotency key: run and call
+    attempt: int  # 0: the fallback
     effect: str
 
 
@@ -46,6 +47,7 @@ class World:
         self.clock = clock or VirtualClock(auto=True)
         self.store = MemoryStore(monotonic=self.clock.monotonic)
         self.ledger: list[Begun] = []
+        self.succeeded: list[Begun] = []
         self.lives: list[Observed] = []
         self.complaints: list[str] = []
 
@@ -70,13 +72,13 @@ class World:
                 if isinstance(fact, StepFinished):
                     observed.finished.add(idempotency_key(run, fact.call))
 
-    async def act(self, effect: str, tag: int, x: int) -> int:
+    async def act(self, effect: str, tag: int, x: int, attempt: int = 1) -> int:
         """Have an effect, after some turns of the loop and some time."""
         number, life = len(self.lives) - 1, self.lives[-1].life
         key = current().idempotency_key
-        random = Random(f"{self.seed}:{number}:{key}")
+        random = Random(f"{self.seed}:{number}:{key}:{attempt}")
         life.boundary(f"before {effect} {key}")
-        self.ledger.append(Begun(number, key, effect))
+        self.ledger.append(Begun(number, key, attempt, effect))
         for _ in range(random.choice(TURNS)):
             await asyncio.sleep(0)
             life.check()
@@ -85,6 +87,10 @@ class World:
             await pause(self.clock, delay / 1000)
         life.boundary(f"after {effect} {key}")
         return value(tag, x)
+
+    def succeed(self, effect: str, attempt: int) -> None:
+        """Note that a step's function returns."""
+        self.succeeded.append(Begun(len(self.lives) - 1, current().idempotency_key, attempt, effect))
 
     def note(self, entry: Any) -> None:
         """Note what a body observes."""
