@@ -15,7 +15,7 @@ So what steps took is recorded in batches: when one is full, and before somebody
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, TypeAlias
@@ -230,7 +230,7 @@ class Metrics:
 
     def __init__(self, meter_provider: MeterProvider | None = None, gauges: Gauges | None = None) -> None:
         meter = (meter_provider or get_meter_provider()).get_meter("awaitly")
-        self._gauges = gauges or Gauges()
+        self._given = self._gauges = gauges or Gauges()
         self._counters = {row: _counter(meter, row) for row in INSTRUMENTS if row.kind is Kind.COUNTER}
         self._histograms = {row: _histogram(meter, row) for row in INSTRUMENTS if row.kind is Kind.HISTOGRAM}
         self._record_step = self._histograms[STEP_DURATION].record
@@ -245,8 +245,9 @@ class Metrics:
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink")}
 
     def attach(self, gauges: Gauges | None) -> None:
-        """Ask these from now on, in place of those before; None asks nobody."""
-        self._gauges = gauges or Gauges()
+        """Ask these from now on for what nobody was given for when this was made; None asks nobody else."""
+        own = {field.name: known for field in fields(Gauges) if (known := getattr(self._given, field.name)) is not None}
+        self._gauges = replace(gauges or Gauges(), **own)
 
     def __call__(self, notice: Notice) -> None:
         """Count and measure what happened."""
