@@ -218,7 +218,7 @@ class Runtime:
 
     async def readiness(self) -> "Readiness":
         """Likewise, after the store was asked whether it answers, unless it did within the last second."""
-        if self.vitals.phase == "open":
+        if self.loop is not None and self.loop.is_running():
             await on(self.loop, self.vitals.ask)
         return self.vitals.readiness
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -62,13 +63,10 @@ async def _served(runtime: Runtime, listener: Any, workflows: Sequence[AnyWorkfl
     url = url_of(listener)
     # From the inside out, the last one to end is the server: until then it says that the runtime is not ready.
     with Interrupts(_say).heeded() as interrupts:
-        async with served(app(runtime), listener) as server:
-            try:
-                async with runtime:
-                    _tell(runtime, url, workflows)
-                    await interrupts.until(asyncio.wait([server]))
-            except Interrupted:
-                pass
+        async with served(app(runtime), listener) as server, runtime:
+            _tell(runtime, url, workflows)
+            with suppress(Interrupted):  # not around the runtime: it would be left in a hurry
+                await interrupts.until(asyncio.wait([server]))
 
 
 def _tell(runtime: Runtime, url: str, workflows: Sequence[AnyWorkflow]) -> None:

@@ -178,6 +178,8 @@ class Vitals:
             yield Reason("shutting-down", "the runtime is shutting down")
         elif engine is None:
             yield Reason("not-open", "the runtime is not open")
+        elif self._loop is None or not self._loop.is_running():
+            yield Reason("not-open", "the event loop of the runtime has ended, and the runtime was not shut down")
         else:
             yield from self._troubles(engine)
 

@@ -59,6 +59,9 @@ async def until_ready(runtime: Runtime) -> None:
     raise AssertionError(f"it did not become ready: {runtime.ready}")
 
 
+PATIENT: dict[str, Any] = {"max_loop_lag": "1h"}  # with the machine that the tests run on
+
+
 def codes(readiness: Readiness) -> list[str]:
     return [reason.code for reason in readiness.reasons]
 
@@ -68,7 +71,7 @@ def codes(readiness: Readiness) -> list[str]:
 
 def test_a_runtime_is_ready_while_it_is_open_and_says_why_it_is_not(scene: Scene) -> None:
     async def story() -> None:
-        runtime = scene.runtime(one)
+        runtime = scene.runtime(one, **PATIENT)
         assert codes(runtime.ready) == ["not-open"]
         async with runtime:
             assert await runtime.readiness() == Readiness(True)
@@ -97,7 +100,7 @@ def test_it_is_not_ready_from_the_moment_on_that_it_shuts_down(scene: Scene) -> 
 def test_it_is_not_ready_while_further_runs_would_be_refused(scene: Scene) -> None:
     async def story() -> None:
         scene.hold("a")
-        async with scene.runtime(one, max_active_runs=1, overload="reject") as runtime:
+        async with scene.runtime(one, max_active_runs=1, overload="reject", **PATIENT) as runtime:
             handle = await runtime.start(one, "a")
             assert codes(runtime.ready) == ["runtime-overloaded"]
             scene.release("a")
@@ -110,7 +113,7 @@ def test_it_is_not_ready_while_further_runs_would_be_refused(scene: Scene) -> No
 def test_it_is_ready_while_further_runs_wait(scene: Scene) -> None:
     async def story() -> None:
         scene.hold("a")
-        async with scene.runtime(one, max_active_runs=1) as runtime:
+        async with scene.runtime(one, max_active_runs=1, **PATIENT) as runtime:
             await runtime.start(one, "a")
             await runtime.start(one, "b")
             await scene.clock.advance("3s")
@@ -127,7 +130,7 @@ def test_it_is_not_ready_while_its_store_fails() -> None:
     store = Store()
 
     async def story() -> None:
-        async with Runtime(store=store, clock=clock) as runtime:
+        async with Runtime(Settings(**PATIENT), store=store, clock=clock) as runtime:
             store.fails = StoreError("the disk is gone", code="store-unavailable")
             assert codes(await runtime.readiness()) == ["store-unavailable"]
             store.fails = None
@@ -142,7 +145,7 @@ def test_a_store_that_hangs_is_asked_once_and_holds_nobody_for_long() -> None:
     store = Store()
 
     async def story() -> None:
-        async with Runtime(store=store, clock=clock) as runtime:
+        async with Runtime(Settings(**PATIENT), store=store, clock=clock) as runtime:
             store.waits = asyncio.Event()
             began = clock.now
             found = await asyncio.gather(*(runtime.readiness() for _ in range(50)))
@@ -159,7 +162,7 @@ def test_a_store_that_answered_is_not_asked_again_for_a_second() -> None:
     store = Store()
 
     async def story() -> None:
-        async with Runtime(store=store, clock=clock) as runtime:
+        async with Runtime(Settings(**PATIENT), store=store, clock=clock) as runtime:
             for _ in range(100):
                 await runtime.readiness()
             assert store.asked == 1
@@ -175,7 +178,7 @@ def test_it_is_not_ready_while_its_lease_cannot_be_renewed() -> None:
     store = Store()
 
     async def story() -> None:
-        async with Runtime(Settings(lease=LeaseSettings(ttl=3)), store=store, clock=clock) as runtime:
+        async with Runtime(Settings(lease=LeaseSettings(ttl=3), **PATIENT), store=store, clock=clock) as runtime:
             store.away = True
             await clock.advance("4s")
             assert codes(runtime.ready) == ["lease-lapsed"]
@@ -185,6 +188,15 @@ def test_it_is_not_ready_while_its_lease_cannot_be_renewed() -> None:
             assert runtime.ready.ready
 
     clock.run(story())
+
+
+def test_it_is_not_ready_when_its_loop_ended_under_it() -> None:
+    runtime = Runtime(Settings(**PATIENT), store="memory://")
+
+    asyncio.run(runtime.open())
+
+    assert codes(asyncio.run(runtime.readiness())) == ["not-open"]
+    assert "was not shut down" in str(runtime.ready.reasons[0])
 
 
 # The loop.

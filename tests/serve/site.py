@@ -14,6 +14,7 @@ from awaitly.settings import Settings
 from awaitly.testing.clock import VirtualClock
 
 TOKEN = "open-sesame"
+PATIENT: dict[str, Any] = {"max_loop_lag": "1h"}  # with the machine that the tests run on
 PAGES = ("/", "/live", "/ready", "/health", "/health/workflows", "/health/circuits", "/health/limiters", "/metrics")
 
 
@@ -70,7 +71,7 @@ class Site:
 
     def __init__(self, *, store: Any = "memory://", checks: Any = None, timeout: Any = "2s", **settings: Any) -> None:
         self.clock = VirtualClock(auto=True)
-        self.runtime = Runtime(Settings(**settings), store=store, clock=self.clock, workflows=[order, idle])
+        self.runtime = Runtime(Settings(**PATIENT, **settings), store=store, clock=self.clock, workflows=[order, idle])
         self.app = app(self.runtime, checks, check_timeout=timeout)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
