@@ -81,7 +81,7 @@ class Run:
         retries = [fact for fact in facts if isinstance(fact, RunRetried)]
         self.deadline = retries[-1].deadline if retries else started.deadline
         self.tasks = 0
-        self.branches: set[Branch] = set()
+        self.branches: dict[Branch, None] = {}  # in the order of their creation, which a replay repeats
         self.recorded = Recorded(facts) if facts else NOTHING
         context = services.context.copy()
         context.run(services.host.set, _Moving(self))
@@ -310,14 +310,14 @@ class Run:
     def entered(self, branch: Branch) -> None:
         """Count a branch in."""
         self.tasks += 1
-        self.branches.add(branch)
+        self.branches[branch] = None
         if branch.parent is not None:
             branch.parent.children += 1
 
     def left(self, branch: Branch) -> None:
         """Count a branch out."""
         self.tasks -= 1
-        self.branches.discard(branch)
+        self.branches.pop(branch, None)
         self.delivery.activity += 1
         self.delivery.woken = True  # whoever awaits the task has yet to run
         if branch.parent is None:

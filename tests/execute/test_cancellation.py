@@ -122,6 +122,20 @@ async def left_behind(x: int) -> str:
 
 
 @workflow
+async def many_left_behind(x: int) -> str:
+    async def beside(name: str) -> None:
+        try:
+            await sleep("1h")
+        except asyncio.CancelledError:
+            await write(name)
+            raise
+
+    tasks = [asyncio.create_task(beside(f"b{number:02}")) for number in range(20)]
+    await sleep("1s")
+    return str(len(tasks))
+
+
+@workflow
 async def settling(x: int) -> str:
     results = await settle(write("fails"), write("works"))
     return str([result.is_ok() for result in results])
@@ -475,6 +489,17 @@ def test_tasks_that_the_body_leaves_behind_end_before_the_run_does(scene: Scene)
         assert "never" not in scene.log
         assert scene.log[-1] == "beside done"
         assert scene.facts("run")[-2:] == ["StepFinished asyncio.create_task#0>task/write#0 value", "RunFinished value"]
+
+    scene.play(story())
+
+
+def test_tasks_that_are_left_behind_are_cancelled_in_the_order_of_their_creation(scene: Scene) -> None:
+    """As on replay: who is cancelled first may cancel others, whose cleanup is then interrupted or not yet begun."""
+
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            assert await rt.run(many_left_behind, 1) == Ok("20")
+        assert [name for name in scene.log if " " not in name] == [f"b{number:02}" for number in range(20)]
 
     scene.play(story())
 
