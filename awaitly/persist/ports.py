@@ -165,7 +165,50 @@ class Answers(Protocol):
         """
 
 
-class Store(Journal, Leases, Inbox, Catalog, Answers, Protocol):
+class Undelivered(NamedTuple):
+    """A run with facts that an outbox has not delivered: after the one numbered ``delivered``, up to ``last``."""
+
+    run: str
+    workflow: str
+    delivered: int
+    last: int
+
+
+class Position(NamedTuple):
+    """A fact of a run, by its sequence number; its time tells it from one that took its place."""
+
+    run: str
+    seq: int
+    at: float
+
+
+class Deliveries(Protocol):
+    """How far outboxes have come. An outbox has a name, and one owner at a time delivers for it."""
+
+    async def hold(self, outbox: str, owner: str) -> bool:
+        """Let an owner deliver for an outbox from now on; False if another one that is alive does.
+
+        To be asked again and again: runs that are new belong to the outbox from then on. An outbox that is new itself
+        begins with what is stored after this.
+        """
+
+    async def undelivered(
+        self, outbox: str, limit: int, *, ended: bool = False, after: str | None = None
+    ) -> Sequence[Undelivered]:
+        """Return runs with facts that were not delivered, oldest first; with ``ended`` only runs that have ended.
+
+        ``after`` is the id of the last one of the page before; none follow one that is not there any more.
+        """
+
+    async def delivered(self, outbox: str, owner: str, upto: Sequence[Position]) -> bool:
+        """Note up to which fact some runs were delivered; False if another holds the outbox: nothing was noted.
+
+        A fact that is not there any more is passed over: the run was retried. What took the place of facts that were
+        delivered is not delivered yet.
+        """
+
+
+class Store(Journal, Leases, Inbox, Catalog, Answers, Deliveries, Protocol):
     """All ports at once, with what opens and closes them."""
 
     @property

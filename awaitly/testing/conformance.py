@@ -17,6 +17,7 @@ from awaitly.model.facts import Ending, Fact, RunFinished, RunRetried, RunStarte
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended, Owner, Store
 from awaitly.testing.answers import AnswersConformance
+from awaitly.testing.deliveries import DeliveriesConformance
 from awaitly.testing.samples import EVERY_FACT
 from awaitly.testing.stories import Clock, on_store
 
@@ -509,7 +510,9 @@ class CatalogConformance:
         assert list(await store.cancels("alice")) == []
 
 
-class StoreConformance(JournalConformance, LeaseConformance, CatalogConformance, AnswersConformance):
+class StoreConformance(
+    JournalConformance, LeaseConformance, CatalogConformance, AnswersConformance, DeliveriesConformance
+):
     """All of it; subclass it and say how the store is made."""
 
     def new_store(self, directory: Path, monotonic: Callable[[], float]) -> Store:

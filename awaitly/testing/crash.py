@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from awaitly.declare.host import HOST
 from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
-from awaitly.persist.ports import Append, Appended, Claim, Owner, Store
+from awaitly.persist.ports import Append, Appended, Claim, Owner, Position, Store, Undelivered
 from awaitly.testing.clock import LONGEST, VirtualClock
 
 T = TypeVar("T")
@@ -301,3 +301,17 @@ class CrashingStore:
     async def remember(self, key: str, data: bytes, *, now: float, expires: float) -> None:
         """Remember an answer, between two boundaries."""
         await self._change("remember", self.inner.remember(key, data, now=now, expires=expires))
+
+    async def hold(self, outbox: str, owner: str) -> bool:
+        """Hold an outbox."""
+        return await self._ask(self.inner.hold(outbox, owner))
+
+    async def undelivered(
+        self, outbox: str, limit: int, *, ended: bool = False, after: str | None = None
+    ) -> Sequence[Undelivered]:
+        """Ask what is to be delivered."""
+        return await self._ask(self.inner.undelivered(outbox, limit, ended=ended, after=after))
+
+    async def delivered(self, outbox: str, owner: str, upto: Sequence[Position]) -> bool:
+        """Note what was delivered, between two boundaries."""
+        return await self._change("delivery", self.inner.delivered(outbox, owner, upto))

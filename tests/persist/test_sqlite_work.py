@@ -113,7 +113,7 @@ def test_a_fact_is_one_row(tmp_path: Path, run) -> None:
     tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     counts = {name: file.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
     file.close()
-    assert counts == {"runs": 1, "facts": 11, "owners": 0, "answers": 0}
+    assert counts == {"runs": 1, "facts": 11, "owners": 0, "answers": 0, "outboxes": 0, "deliveries": 0}
 
 
 def test_runs_are_found_by_their_index(tmp_path: Path, run) -> None:

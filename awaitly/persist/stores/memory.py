@@ -11,7 +11,7 @@ from time import monotonic as system_monotonic
 from awaitly.model.facts import Fact, RunStarted
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.owners import Lapses, provably_dead
-from awaitly.persist.ports import Append, Appended, Claim, Owner
+from awaitly.persist.ports import Append, Appended, Claim, Owner, Position, Undelivered
 
 
 @dataclass(slots=True)
@@ -36,6 +36,14 @@ class _Lease:
     beats: int = 0
 
 
+@dataclass(slots=True)
+class _Outbox:
+    """Who delivers, and the runs of which something may be left: the sequence numbers that were delivered last."""
+
+    owner: str
+    seqs: dict[str, int]
+
+
 class MemoryStore:
     """Keeps runs as long as the object lives, also when it is closed and opened again.
 
@@ -52,6 +60,7 @@ class MemoryStore:
         self._lapses = Lapses(monotonic)
         self._answers: dict[str, tuple[bytes, float]] = {}
         self._expiring: list[tuple[float, str]] = []  # a heap; holds what was replaced, too
+        self._outboxes: dict[str, _Outbox] = {}
 
     async def open(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -74,6 +83,8 @@ class MemoryStore:
         if stored is None:
             return False
 
+        for outbox in self._outboxes.values():
+            outbox.seqs[run] = min(outbox.seqs.get(run, first - 1), first - 1)
         stored.claims, stored.claimed_length = 0, first
         stored.facts[first:] = [(fence, fact)]
         if stored.status.ended:
@@ -197,6 +208,8 @@ class MemoryStore:
         doomed = tuple(islice(old, limit))
         for run in doomed:
             del self._runs[run]
+            for outbox in self._outboxes.values():
+                outbox.seqs.pop(run, None)
         return len(doomed)
 
     async def recall(self, key: str, now: float) -> bytes | None:
@@ -210,6 +223,49 @@ class MemoryStore:
         heappush(self._expiring, (expires, key))
         self._forget(now)
 
+    async def hold(self, outbox: str, owner: str) -> bool:
+        """Let an owner deliver for an outbox from now on; False if another one that is alive does."""
+        held = self._outboxes.get(outbox)
+        if held is None:
+            under_way = {run: len(each.facts) - 1 for run, each in self._runs.items() if not each.status.ended}
+            self._outboxes[outbox] = _Outbox(owner, under_way)
+            return True
+        if held.owner != owner and self._alive(held.owner):
+            return False
+        held.owner = owner
+        return True
+
+    async def undelivered(
+        self, outbox: str, limit: int, *, ended: bool = False, after: str | None = None
+    ) -> Sequence[Undelivered]:
+        """Return runs with facts that were not delivered, oldest first."""
+        runs = iter(self._runs.items())
+        if after is not None:
+            for run, _ in runs:
+                if run == after:
+                    break
+        seqs = self._outboxes[outbox].seqs if outbox in self._outboxes else {}
+        left = (
+            Undelivered(run, stored.workflow, seqs[run], len(stored.facts) - 1)
+            for run, stored in runs
+            if run in seqs and seqs[run] < len(stored.facts) - 1 and (stored.status.ended or not ended)
+        )
+        return tuple(islice(left, limit))
+
+    async def delivered(self, outbox: str, owner: str, upto: Sequence[Position]) -> bool:
+        """Note up to which fact some runs were delivered; False if another holds the outbox."""
+        held = self._outboxes.get(outbox)
+        if held is None or held.owner != owner:
+            return False
+        for run, seq, at in upto:
+            stored = self._runs.get(run)
+            if stored is None or len(stored.facts) <= seq or stored.facts[seq][1].at != at or run not in held.seqs:
+                continue
+            held.seqs[run] = max(held.seqs[run], seq)
+            if stored.status.ended and seq >= len(stored.facts) - 1:
+                del held.seqs[run]
+        return True
+
     def _forget(self, now: float) -> None:
         while self._expiring and self._expiring[0][0] <= now:
             expires, key = heappop(self._expiring)
@@ -221,6 +277,8 @@ class MemoryStore:
         if append.creates:
             if stored is None:
                 stored = self._runs[append.run] = _created(append)
+                for outbox in self._outboxes.values():
+                    outbox.seqs[append.run] = -1
             elif stored.facts[0][1] != append.facts[0]:  # else it is the same append, sent again
                 return Appended.EXISTS
         if stored is None or not _fits(stored, append):

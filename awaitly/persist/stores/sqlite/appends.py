@@ -15,6 +15,7 @@ from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended
 from awaitly.persist.rows import encoded
 from awaitly.persist.stores.sqlite.connections import Connection, transaction
+from awaitly.persist.stores.sqlite.deliveries import again
 
 _MOST_ROWS = 256
 
@@ -105,6 +106,7 @@ def truncate(connection: Connection, run: str, fence: int, first: int, fact: Fac
         if not connection.execute(_REOPEN, (first, run, fence)).rowcount:
             return False
         connection.execute(_CUT, (run, first))
+        again(connection, run, first)
         _write(connection, planned)
         return True
 

@@ -8,6 +8,7 @@ from awaitly.persist.owners import Lapses, provably_dead
 from awaitly.persist.ports import Claim, Owner
 from awaitly.persist.stores.sqlite.catalog import RECORD, find, record
 from awaitly.persist.stores.sqlite.connections import Connection, transaction
+from awaitly.persist.stores.sqlite.deliveries import forget
 
 _OWNERS = "SELECT id, host, pid, started, beats, ttl FROM owners"
 _REGISTER = """
@@ -65,7 +66,7 @@ def claim(connection: Connection, lapses: Lapses, run: str, owner: str, ended: b
     """Take a run that nobody alive owns, with the next fence."""
     with transaction(connection):
         found = find(connection, run)
-        if found is None or (found.status.ended and not ended) or _alive(connection, lapses, found.owner):
+        if found is None or (found.status.ended and not ended) or alive(connection, lapses, found.owner):
             return None
 
         status = found.status if found.status.ended else Status.RUNNING
@@ -108,7 +109,10 @@ def purge(connection: Connection, lapses: Lapses, ended_before: float, limit: in
         wanted = {"dead": _dead(connection, lapses), "before": ended_before, "limit": limit}
         old = json.dumps([n for (n,) in connection.execute(_OLD, wanted).fetchall()])
         connection.execute(f"DELETE FROM facts {_OF_OLD.format(column='run')}", (old,))
-        return connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount
+        removed = connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount
+        if removed:
+            forget(connection)
+        return removed
 
 
 def _dead(connection: Connection, lapses: Lapses) -> str:
@@ -126,7 +130,8 @@ def _owners(connection: Connection, where: str = "", values: Sequence[str] = ())
     ]
 
 
-def _alive(connection: Connection, lapses: Lapses, owner: str | None) -> bool:
+def alive(connection: Connection, lapses: Lapses, owner: str | None) -> bool:
+    """Whether an owner is alive, or may be."""
     if owner is None:
         return False
     return any(_lives(lapses, *known) for known in _owners(connection, "WHERE id = ?", (owner,)))

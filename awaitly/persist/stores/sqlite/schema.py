@@ -61,6 +61,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX answers_expiring ON answers (expires)",
     ),
+    (
+        """
+        CREATE TABLE outboxes (
+            name TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            known INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE deliveries (
+            outbox TEXT NOT NULL,
+            run INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (outbox, run)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 

@@ -11,8 +11,8 @@ from awaitly.errors import StoreError
 from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.owners import Lapses
-from awaitly.persist.ports import Append, Appended, Claim, Owner
-from awaitly.persist.stores.sqlite import answers, appends, catalog, leases, schema
+from awaitly.persist.ports import Append, Appended, Claim, Owner, Position, Undelivered
+from awaitly.persist.stores.sqlite import answers, appends, catalog, deliveries, leases, schema
 from awaitly.persist.stores.sqlite.connections import Connection, connect, pragma, snapshot
 from awaitly.persist.stores.sqlite.failures import translated
 from awaitly.persist.stores.sqlite.lanes import Lane
@@ -172,6 +172,26 @@ class SqliteStore:
     async def remember(self, key: str, data: bytes, *, now: float, expires: float) -> None:
         """Keep ``data`` under a key; some of what has expired goes."""
         await self._write(lambda connection: answers.remember(connection, key, data, now, expires))
+
+    async def hold(self, outbox: str, owner: str) -> bool:
+        """Let an owner deliver for an outbox from now on; False if another one that is alive does."""
+
+        def job(connection: Connection) -> bool:
+            return deliveries.hold(
+                connection, outbox, owner, lambda holder: leases.alive(connection, self._lapses, holder)
+            )
+
+        return await self._write(job)
+
+    async def undelivered(
+        self, outbox: str, limit: int, *, ended: bool = False, after: str | None = None
+    ) -> Sequence[Undelivered]:
+        """Return runs with facts that were not delivered, oldest first."""
+        return await self._read(lambda connection: deliveries.undelivered(connection, outbox, limit, ended, after))
+
+    async def delivered(self, outbox: str, owner: str, upto: Sequence[Position]) -> bool:
+        """Note up to which fact some runs were delivered; False if another holds the outbox."""
+        return await self._write(lambda connection: deliveries.note(connection, outbox, owner, upto))
 
     async def _write(self, job: Callable[[Connection], T]) -> T:
         return await self._opened(self._writer).do(job)
