@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from awaitly.model.graph import ChildNode, Graph, Position, StepNode
+from awaitly.model.graph import ChildNode, Graph, Node, OpaqueNode, Position, StepNode, children_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ def check_path(recorded: Iterable[tuple[str, str]], graph: Graph) -> tuple[Probl
     """Return a problem for each recorded call, as (site, step), whose site is gone or calls something else.
 
     A site may end in ``>step``: the step was called back by code that is not compiled, from the place before it.
+    Where the compiler could not read what is called, any step fits: whether it does is for the replay to tell.
     """
     places = _Places(graph)
     problems = (places.problem(site, step) for site, step in dict.fromkeys(recorded))
@@ -50,9 +51,12 @@ class _Places:
                 self.callees.setdefault(node.site, set()).add(callee)
                 self.positions.setdefault(node.site, node.position)
                 self.calls.setdefault(callee, node.position)
+        self.open = _open_sites(graph.body)
 
     def problem(self, site: str, step: str) -> Problem | None:
         place, called_back, _ = site.partition(">")
+        if self._is_open(place):
+            return None
         if called_back:
             fits = step in self.known and (not place or place in self.callees)
             return None if fits else Problem(site, step, None, self.calls.get(step))
@@ -63,3 +67,20 @@ class _Places:
             return None
         found = " or ".join(sorted(callees)) or self.graph.sites.get(place, "nothing")
         return Problem(site, step, found, self.positions.get(place))
+
+    def _is_open(self, place: str) -> bool:
+        """Whether any step may be called at a place: it is known, and what is called there is not."""
+        if place in self.open:
+            return True
+        nobody = not place or self.callees.get(place) == set()
+        return nobody and bool(self.open)  # what was not read may have been handed to whoever calls it there
+
+
+def _open_sites(nodes: Iterable[Node]) -> set[str]:
+    """Return the places where something opaque is called, those included that wait for it or call it back."""
+    found: set[str] = set()
+    for node in nodes:
+        inside = {node.site} if isinstance(node, OpaqueNode) else _open_sites(children_of(node))
+        if inside:
+            found |= inside | {getattr(node, "site", "")}
+    return found - {""}

@@ -80,3 +80,41 @@ def test_a_step_that_is_gone(graph: Graph) -> None:
 def test_a_place_that_calls_no_step_any_more(graph: Graph) -> None:
     found: Any = _only(("asyncio.gather#0", "charge"), graph).found
     assert found == "fetch"
+
+
+UNREAD = """
+TABLE = {"a": fetch, "b": charge}
+
+@workflow
+async def body(order: str, flag: bool) -> None:
+    await TABLE[order](order)
+    act = fetch if flag else TABLE[order]
+    await act(order)
+    await asyncio.gather(*map(TABLE[order], order), *map(fetch, order))
+    jobs = map(TABLE[order], order)
+    await asyncio.gather(*jobs)
+    await fetch(order)
+"""
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        ("TABLE[]#0", "charge"),
+        ("act#0", "charge"),
+        ("asyncio.gather#0", "charge"),
+        ("asyncio.gather#1", "charge"),
+        ("TABLE[]#0>charge", "charge"),
+        (">charge", "charge"),
+    ],
+)
+def test_any_step_fits_a_place_whose_callee_cannot_be_read(tmp_path: Path, recorded: tuple[str, str]) -> None:
+    assert check_path([recorded], graph_of(body(tmp_path, UNREAD))) == ()
+
+
+def test_the_places_that_were_read_are_checked_beside_one_that_was_not(tmp_path: Path) -> None:
+    unread = graph_of(body(tmp_path, UNREAD))
+
+    assert _only(("fetch#0", "charge"), unread).found == "fetch"
+    assert _only(("elsewhere#0", "charge"), unread).found is None
+    assert _only(("elsewhere#0>charge", "charge"), unread).found is None

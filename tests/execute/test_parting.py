@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from awaitly import Workflow, gather, now, sleep, workflow
+from awaitly import Ok, Workflow, gather, now, sleep, workflow
 from awaitly.errors import ChangedArguments, Mismatch
 from tests.execute.scene import Scene, keyed, read, write
 
@@ -30,6 +30,14 @@ async def another_step_there(x: int) -> str:
 @workflow(name="order")
 async def fewer_calls(x: int) -> str:
     return await write("a") + await read("last")
+
+
+WAYS = {"write": write, "read": read}
+
+
+@workflow
+async def by_table(way: str) -> str:
+    return await WAYS[way]("a") + "".join(await gather(*map(WAYS[way], ["b", "c"]))) + await write("last")
 
 
 @workflow(name="order")
@@ -194,5 +202,25 @@ def test_what_is_said_of_a_run_when_the_code_is_checked_is_the_same(scene: Scene
             (verdict,) = await rt.check()
         assert verdict.answer == "does-not-fit"
         assert verdict.reason.startswith("run 'order:7' does not fit the code of order: its 1st call of write")
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("way", ["write", "read"])
+def test_a_run_goes_on_whose_step_was_looked_up_when_it_ran(scene: Scene, way: str) -> None:
+    async def story() -> None:
+        scene.hold("last")
+        async with scene.runtime() as rt:
+            await rt.start(by_table.options(id="run"), way)
+            await scene.until("last")
+            await rt.shutdown(0)
+        scene.release("last")
+        await scene.turns()
+        async with scene.runtime(by_table, store=scene.view(), ttl=1) as rt:
+            (verdict,) = await rt.check()
+            assert verdict.answer == "unknown"
+            assert "WAYS[way] is looked up when it runs" in verdict.reason
+            assert await (await rt.handle("run")).result() == Ok("abclast")
+        assert scene.log.count("a") == scene.log.count("b") == 1
 
     scene.play(story())
