@@ -15,6 +15,7 @@ from uuid import UUID
 
 from awaitly.errors import UsageError
 from awaitly.execute.outcomes import Outcome
+from awaitly.execute.parallel import drop
 from awaitly.model.context import StepContext, Whereabouts
 from awaitly.model.facts import EachStarted
 from awaitly.model.identity import keyed, place
@@ -97,9 +98,7 @@ class Branch:
         try:
             self._check()
         except BaseException:
-            for awaitable in awaitables:
-                if isinstance(awaitable, Coroutine):
-                    awaitable.close()
+            drop(awaitables)
             raise
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:

@@ -4,7 +4,7 @@ The parent creates the tasks, in order and at the place of its own call, so thei
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
 from awaitly.execute.outcomes import carried
@@ -14,10 +14,11 @@ from awaitly.result import Err, Ok
 class Children:
     """Tasks of one parent, in the order in which they finish."""
 
-    __slots__ = ("_changed", "errors", "failure", "finished", "tasks", "values")
+    __slots__ = ("_changed", "_given", "errors", "failure", "finished", "tasks", "values")
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Future[None]] = []
+        self._given: list[Awaitable[Any]] = []
         self.values: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
         self.finished: list[int] = []
@@ -31,6 +32,7 @@ class Children:
 
     def spawn(self, awaitable: Awaitable[Any]) -> None:
         """Begin one more."""
+        self._given.append(awaitable)
         self.tasks.append(asyncio.ensure_future(self._run(len(self.tasks), awaitable)))
 
     async def until(self, met: Callable[[], bool]) -> None:
@@ -49,6 +51,7 @@ class Children:
                 await asyncio.wait(self.tasks)
             except asyncio.CancelledError as error:
                 cancelled = error
+        drop(self._given)
         if cancelled is not None:
             raise cancelled
 
@@ -66,6 +69,13 @@ class Children:
                 self._changed.set_result(None)
 
 
+def drop(awaitables: Iterable[Awaitable[Any]]) -> None:
+    """Close what was never awaited, as its task was cancelled before it ran: nobody forgot it."""
+    for awaitable in awaitables:
+        if isinstance(awaitable, (Coroutine, _Settling)):
+            awaitable.close()
+
+
 async def together(awaitables: Sequence[Awaitable[Any]]) -> tuple[Any, ...]:
     """Return all values in order; the first failure cancels and awaits the others and is raised."""
     children = Children()
@@ -80,7 +90,7 @@ async def together(awaitables: Sequence[Awaitable[Any]]) -> tuple[Any, ...]:
 
 async def settled(awaitables: Sequence[Awaitable[Any]]) -> tuple[Ok[Any] | Err[Any], ...]:
     """Return a ``Result`` for each, in order."""
-    return await together([_result(awaitable) for awaitable in awaitables])
+    return await together([_Settling(awaitable) for awaitable in awaitables])
 
 
 async def raced(awaitables: Sequence[Awaitable[Any]]) -> tuple[int, Callable[[], Any]]:
@@ -120,8 +130,23 @@ def _value(children: Children, index: int) -> Any:
     return children.values[index]
 
 
-async def _result(awaitable: Awaitable[Any]) -> Ok[Any] | Err[Any]:
-    try:
-        return Ok(await awaitable)
-    except Exception as error:  # noqa: BLE001 - settle gives every failure as a value
-        return Err(carried(error))
+class _Settling:
+    """An awaitable whose failure is a value."""
+
+    __slots__ = ("_awaitable",)
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self._awaitable = awaitable
+
+    def __await__(self) -> Generator[Any, None, Ok[Any] | Err[Any]]:
+        return self._result().__await__()
+
+    def close(self) -> None:
+        """Close what it stands for."""
+        drop([self._awaitable])
+
+    async def _result(self) -> Ok[Any] | Err[Any]:
+        try:
+            return Ok(await self._awaitable)
+        except Exception as error:  # noqa: BLE001 - settle gives every failure as a value
+            return Err(carried(error))
