@@ -1,6 +1,7 @@
 """A real Prometheus server scrapes what is exposed, and answers queries and the dashboard's."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -171,9 +172,12 @@ def prometheus(served: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def needed(program: str) -> str:
-    """Return where a program of the Debian package ``prometheus`` is."""
+    """Return where a program of the Debian package ``prometheus`` is; no Python package brings it."""
     found = shutil.which(program)
-    assert found is not None, f"{program} is not installed: apt-get install --no-install-recommends prometheus"
+    missing = f"{program} is not installed: apt-get install --no-install-recommends prometheus"
+    if found is None and "CI" not in os.environ:
+        pytest.skip(missing)  # on a machine with only Python and pip the other tests still say something
+    assert found is not None, missing
     return found
 
 
