@@ -1,6 +1,6 @@
 """What policies and variants may be declared for a step, and how the graph shows them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from inspect import Signature
@@ -16,7 +16,7 @@ from awaitly.model.graph import PolicySpec, VariantSpec
 from awaitly.model.program import StepBinding
 from awaitly.policies.breaker import Breaker
 from awaitly.policies.fallback import Fallback
-from awaitly.policies.pipeline import Policies
+from awaitly.policies.pipeline import Policies, in_order
 from awaitly.policies.rate import RateLimit
 from awaitly.policies.retry import Retry
 
@@ -170,8 +170,12 @@ def policy_specs(policies: Policies, *, whole: bool = False) -> tuple[PolicySpec
     return tuple(
         _spec(kind, one, whole)
         for kind, value in policies.given().items()
-        for one in (value if isinstance(value, tuple) else (value,))
+        for one in (_asked_in_order(value) if isinstance(value, tuple) else (value,))
     )
+
+
+def _asked_in_order(limiters: tuple[Any, ...]) -> Sequence[Any]:
+    return limiters if any(isinstance(one, str) for one in limiters) else in_order(limiters)
 
 
 def variant_specs(step: Step[..., Any, Any]) -> tuple[VariantSpec, ...]:

@@ -18,7 +18,7 @@ from awaitly.policies.options import check_duration, check_name, refuse
 from awaitly.policies.retry import Retry
 from awaitly.policies.sharing import Shared, shared
 from awaitly.policies.timeout import Deadline, Timeout
-from awaitly.policies.turns import Limiter
+from awaitly.policies.turns import Costing, Limiter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,8 +36,9 @@ class Policies:
         cache: How long, and where, its outcome serves other calls; a duration keeps it in memory.
         retry: How often it is attempted again, and when; a number is that of the attempts.
         hedge: When a second attempt begins beside a slow one.
-        limiter: One limiter or several, by declaration or by name; asked in this order, except that of
-            several `Concurrency` the one whose name comes first is asked first, by every step.
+        limiter: One limiter or several, by declaration or by name. Whatever order they are given in, places
+            (`Concurrency`) are taken first, in the order of their names, and then turns, the one of the longest
+            period first.
         breaker: A circuit breaker, by declaration or by name.
         timeout: What one attempt may take, a duration.
 
@@ -150,20 +151,30 @@ def layers(policies: Policies, states: Shared, owner: str, *inner: Around) -> li
     circuit = None if given.breaker is None else given.breaker.bound(states, owner)
     if circuit is not None and given.limiter:
         found.append(circuit.gate)
-    found += [limiter.bound(states, owner) for limiter in _in_one_order(given.limiter)]
+    found += [limiter.bound(states, owner) for limiter in in_order(given.limiter)]
     if circuit is not None:
         found.append(circuit)
     return found
 
 
-def _in_one_order(limiters: Sequence[Limiter]) -> list[Limiter]:
-    """Return limiters with their bulkheads in the order that all steps keep: else two could wait for each other."""
-    bulkheads = iter(sorted(filter(_holds, limiters), key=lambda bulkhead: bulkhead.name or ""))
-    return [next(bulkheads) if _holds(limiter) else limiter for limiter in limiters]
+def in_order(limiters: Sequence[Limiter]) -> list[Limiter]:
+    """Return limiters in the order in which a call asks them.
+
+    Bulkheads come in an order that all steps keep: else two could wait for each other. Rates come after them: calls
+    that wait for places would save turns up, and begin all at once. Likewise the finest rate comes last.
+    """
+    bulkheads = sorted(filter(_holds, limiters), key=lambda bulkhead: bulkhead.name or "")
+    rates = [limiter for limiter in limiters if not _holds(limiter)]
+    return bulkheads + sorted(rates, key=_period, reverse=True)
 
 
 def _holds(limiter: Limiter) -> bool:
     return isinstance(limiter, Concurrency | Places)
+
+
+def _period(limiter: Limiter) -> float:
+    declared = limiter.limiter if isinstance(limiter, Costing) else limiter
+    return seconds(getattr(declared, "per", 0))
 
 
 def resolved(policies: Policies, breakers: Mapping[str, Breaker], limiters: Mapping[str, Limiter]) -> Policies:

@@ -175,8 +175,10 @@ class Bucket(Turns):
         return now
 
     def give(self, cost: float, granted: float) -> None:
-        """Put back tokens that nobody made use of."""
-        self._tokens = min(self._capacity, self._earned() + cost)
+        """Put back tokens that nobody made use of, but for those that it may have earned since in their room."""
+        unused = cost - (self._monotonic() - granted) * self._rate
+        if unused > 0:
+            self._tokens = min(self._capacity, self._earned() + unused)
 
     def until(self, cost: float) -> float:
         """Return the seconds until there are enough tokens."""

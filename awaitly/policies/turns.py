@@ -126,9 +126,17 @@ class Turns(ABC):
         Raises:
             LimitReached: If the call may not wait, or not so long.
         """
-        if self._line or self.take(cost) is None:
-            await self.wait(cost, course)
-        return await call()
+        granted = None if self._line else self.take(cost)
+        if granted is None:
+            granted = await self.wait(cost, course)
+        begun = course.attempts
+        try:
+            return await call()
+        except BaseException:
+            if course.attempts == begun:  # it was cancelled, or refused further inside, before it began
+                self.give(cost, granted)
+                self._serve()
+            raise
 
     async def acquire(self, cost: float = 1) -> None:
         """Return as soon as it is the caller's turn.
@@ -146,8 +154,8 @@ class Turns(ABC):
         """Take a turn if there is room and nobody waits for it; tell whether that was so."""
         return not self._line and self.take(cost) is not None
 
-    async def wait(self, cost: float, course: Course) -> None:
-        """Join the line and return when it is this call's turn.
+    async def wait(self, cost: float, course: Course) -> float:
+        """Join the line, and return when it is this call's turn what that counts from.
 
         Raises:
             LimitReached: If the call may not wait, or not so long.
@@ -156,8 +164,9 @@ class Turns(ABC):
         if loop is not self._loop:
             self._loop = loop
             self._serve()
-            if self.try_acquire(cost):  # only the dead stood in the line
-                return
+            granted = None if self._line else self.take(cost)
+            if granted is not None:  # only the dead stood in the line
+                return granted
         self._admit(cost, course)
         began = self.clock.monotonic()
         turn = Turn(cost, self.lapses(began), loop.create_future())
@@ -167,6 +176,8 @@ class Turns(ABC):
             if not await turn.future:
                 raise self._refused(course, f"had no room within max_wait={humanised(self.max_wait or 0)}")
             course.notice(LimiterWaited, limiter=self.name, seconds=self.clock.monotonic() - began)
+            assert turn.granted is not None
+            return turn.granted
         except BaseException:
             self._forsake(turn)
             raise

@@ -232,7 +232,7 @@ def test_a_graph_shows_policies_from_the_outside_in_with_what_differs_from_the_d
     )
 
     assert [text.split(" (")[0] for text in shown(everything)] == [
-        "fallback", "deadline 1m30s", "cache", "retry", "hedge", "limiter 'users'", "limiter 'pool'",
+        "fallback", "deadline 1m30s", "cache", "retry", "hedge", "limiter 'pool'", "limiter 'users'",
         "breaker 'users'", "timeout 10s",
     ]  # fmt: skip
     assert shown(Policies(retry=Retry(5, on=OSError, initial=0.5))) == ["retry (attempts 5, initial 500ms, on OSError)"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from awaitly.errors import ConfigurationError, LimitReached
+from awaitly.errors import CircuitOpen, ConfigurationError, LimitReached
 from awaitly.model.facts import Fact, LimiterRejected, LimiterWaited
 from awaitly.policies.course import Course
 from awaitly.policies.rate import Bucket, RateLimit, SlidingWindow, Window
@@ -330,9 +330,74 @@ def test_a_failing_call_has_spent_its_permit(kind: type[Limiter], counter: Count
         raise KeyError("gone")
 
     async def story() -> None:
+        course = counter.course()
         with pytest.raises(KeyError):
-            await state(fail, counter.course())
+            await state(lambda: course.attempt(fail), course)
         assert not state.try_acquire()
+
+    counter.play(story())
+
+
+@BOTH
+def test_a_call_that_is_refused_before_it_began_gives_its_turn_back(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="1s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def refuse() -> None:
+        raise CircuitOpen("further inside", breaker="bank", retry_after=None)
+
+    async def story() -> None:
+        with pytest.raises(CircuitOpen):
+            await state(refuse, counter.course())
+        assert state.try_acquire()
+
+    counter.play(story())
+
+
+@BOTH
+def test_a_turn_that_is_given_back_is_that_of_who_waits(kind: type[Limiter], counter: Counter) -> None:
+    state = kind(limit=1, per="10s").state(counter.shared)  # type: ignore[call-arg]
+
+    async def story() -> None:
+        leaving = asyncio.create_task(state(asyncio.Event().wait, counter.course()))
+        await asyncio.sleep(0)
+        waiting = counter.come(state, "b")
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await waiting
+
+    counter.play(story())
+    assert counter.served == [("b", 0)]
+
+
+def test_a_bucket_takes_back_only_what_it_has_not_earned_meanwhile(counter: Counter) -> None:
+    bucket = RateLimit(limit=2, per="1s").state(counter.shared)
+
+    async def story() -> None:
+        counter.clock.auto = False
+        granted = bucket.take(2)
+        assert granted is not None
+        await counter.clock.advance("500ms")
+        bucket.give(2, granted)
+        assert bucket.snapshot().available == pytest.approx(2)
+        assert bucket.take(2) is not None
+        await counter.clock.advance("2s")
+        bucket.give(2, granted)
+        assert bucket.snapshot().available == pytest.approx(2)
+
+    counter.play(story())
+
+
+def test_a_bucket_that_was_full_again_lets_no_more_through_than_its_burst(counter: Counter) -> None:
+    bucket = RateLimit(limit=2, per="1s").state(counter.shared)
+
+    async def story() -> None:
+        counter.clock.auto = False
+        granted = bucket.take(1)
+        assert granted is not None
+        await counter.clock.advance("1s")
+        assert bucket.take(2) is not None
+        bucket.give(1, granted)
+        assert not bucket.try_acquire()
 
     counter.play(story())
 
