@@ -29,7 +29,7 @@ class Withheld(BaseException):
 class CallCourse(Course):
     """One durable call on its way through its policies."""
 
-    __slots__ = ("_run", "attempt_due", "made", "unknown")
+    __slots__ = ("_run", "attempt_due", "known", "made", "unknown")
 
     def __init__(self, run: "Run", call: Call) -> None:
         services = run.services
@@ -45,6 +45,7 @@ class CallCourse(Course):
         self.made = call
         self.attempt_due: float | None = None  # on the monotonic clock: when the attempt's timeout is over
         self.unknown = False  # whether what the last attempt did to the world is not known
+        self.known = run.log.appended  # what happens in the run after this happens while the call waits
         self._run = run
         if run.deadline is not None:
             self.horizon = self.began + run.deadline - self.clock.time()
@@ -68,6 +69,7 @@ class CallCourse(Course):
         try:
             if seat is not None or self.attempts or call.chosen.pipeline is not None:
                 self._wanted()
+                await self._caught_up()
             if not self._run.services.lease.valid or call.binding.effect is Effect.ONCE:
                 await self._cleared()
             return await self._attempted(call, seat)
@@ -158,6 +160,12 @@ class CallCourse(Course):
         if run.stopped is not None or self.made.phase is Phase.ENDED or (run.parking and not but_parking):
             raise Withheld
 
+    async def _caught_up(self) -> None:
+        """Wait until what was delivered while the call waited for its turn is stored, if an effect begins."""
+        log = self._run.log
+        if log.stable < log.appended > self.known and (self.made.guarded or self.attempts):
+            await self._stable()
+
     async def _stable(self, *, but_parking: bool = False) -> None:
         try:
             await self._run.log.barrier()
@@ -167,12 +175,15 @@ class CallCourse(Course):
 
     async def _cleared(self) -> None:
         """Wait until the lease holds, and record the start of what happens at most once."""
-        run = self._run
+        run, lease = self._run, self._run.services.lease
         try:
-            await run.services.lease.held()
             if self.made.binding.effect is Effect.ONCE:
+                await lease.held()
                 await record_start(run, self.made, self.attempts + 1)
-                await run.services.lease.held()  # storing the start took its time
+            while not lease.valid:  # storing takes time too
+                await lease.held()
+                if self.made.guarded:
+                    await run.log.barrier()
         except AwaitlyError as error:
             run.stop(error)
         self._wanted()

@@ -22,6 +22,7 @@ async def executed(run: "Run", course: CallCourse) -> tuple[Outcome, bytes]:
         RunSuspended: If it neither succeeded nor failed: a run that it waited for stopped without ending.
     """
     call, pipeline = course.made, course.made.chosen.pipeline
+    course.known = run.log.appended
     if run.recorded.facts:
         left = await _left_behind(run, course)
         if left is not None:
