@@ -4,14 +4,14 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from awaitly.compile.allowance import Allowance
 from awaitly.compile.bindings import bind_step
 from awaitly.compile.inforce import InForce
-from awaitly.compile.parsing import family_of, steps_of
-from awaitly.compile.program import compile_workflow
+from awaitly.compile.parsing import family_of, parsed, readable, steps_of
+from awaitly.compile.program import compile_workflow, graph_of
 from awaitly.compile.rules.budgets import RULE as BUDGET
 from awaitly.compile.rules.budgets import beyond_deadline
 from awaitly.declare.step import Step
@@ -19,7 +19,7 @@ from awaitly.declare.workflow import Workflow
 from awaitly.errors import ConfigurationError
 from awaitly.flags.provider import Flag, FlagProvider, misfit, scalar
 from awaitly.flags.settings import SettingsFlags
-from awaitly.model.graph import Diagnostic, Graph, Severity
+from awaitly.model.graph import Diagnostic, Graph, OpaqueNode, Severity
 from awaitly.model.names import nearest, spelt
 from awaitly.model.program import Program, StepBinding
 from awaitly.settings import Settings
@@ -59,6 +59,7 @@ class Library:
         self._warn = warn
         self._workflows: dict[str, AnyWorkflow] = {}
         self._programs: dict[int, Program] = {}
+        self._families: dict[str, _Family] = {}
         self._warned: set[str] = set()
 
     def add(self, workflows: Sequence[AnyWorkflow]) -> None:
@@ -127,17 +128,24 @@ class Library:
                 hint='give a mapping of names to values, such as {"new-payment-flow": True}',
                 code="invalid-option",
             )
-        declared = {spelt(flag.name): flag for flag in _flags_of(program)}
+        family = self._family(program)
         for name, value in flags.items():
-            flag = declared.get(spelt(name)) if isinstance(name, str) else None
-            if flag is None and not program.graph.children:  # a child may have it
-                raise _unknown_flag(name, program, [flag.name for flag in declared.values()])
+            flag = family.flags.get(spelt(name)) if isinstance(name, str) else None
+            if flag is None and family.whole:
+                raise _unknown_flag(name, program, [flag.name for flag in family.flags.values()])
             _check_value(name, value, flag)
 
     def close(self) -> None:
         """Warn of what settings name and nothing had; who used nothing here cannot know."""
         if self._workflows:
             self._warn_of_names(likely=False)
+
+    def _family(self, program: Program) -> "_Family":
+        name = program.graph.workflow
+        family = self._families.get(name)
+        if family is None or family.program is not program:
+            family = self._families[name] = _family(program, self._workflows[name])
+        return family
 
     def _program(self, workflow: AnyWorkflow) -> Program:
         program = self._programs.get(id(workflow.fn))
@@ -169,11 +177,17 @@ class Library:
         budget = Allowance(self.in_force.effective, self.in_force.deadline).run(workflow)
         late = beyond_deadline(workflow.name, workflow.fn, budget, graph.deadline)
         nobody = tuple(self._undefined(flag, program) for flag in _flags_of(program) if not self._defined(flag))
-        for diagnostic in (*late, *nobody):
+        for diagnostic in (*late, *filter(self._is_news, nobody)):
             if diagnostic not in graph.diagnostics:
                 self._warn(diagnostic)
         kept = (found for found in graph.diagnostics if found.code != BUDGET.code)
         return graph.model_copy(update={"budget": budget.spec(), "diagnostics": (*kept, *late, *nobody)})
+
+    def _is_news(self, undefined: Diagnostic) -> bool:
+        """Whether nobody was told of a flag yet: several workflows may have it."""
+        known = undefined.hint in self._warned
+        self._warned.add(undefined.hint)
+        return not known
 
     def _defined(self, flag: Flag) -> bool:
         return any(_may_know(provider, flag) for provider in self._providers)
@@ -201,6 +215,28 @@ class Library:
                 hint='runs are found by the name: give one of them another with @workflow(name="...")',
                 code="duplicate-workflow-name",
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Family:
+    """A workflow with all that its runs begin: a child begins with the flags of its parent."""
+
+    program: Program
+    flags: dict[str, Flag]  # by their names as compared
+    whole: bool  # nothing that could begin further children was left unread
+
+
+def _family(program: Program, workflow: AnyWorkflow) -> _Family:
+    members = family_of(workflow)
+    flags = [variant.flag for member in members for step in steps_of(member) for variant in step.variants]
+    return _Family(program, {spelt(flag.name): flag for flag in reversed(flags)}, all(map(_read_wholly, members)))
+
+
+def _read_wholly(workflow: AnyWorkflow) -> bool:
+    found = parsed(workflow)
+    return all(map(readable, found.reading.children.values())) and not any(
+        isinstance(node, OpaqueNode) for node in graph_of(workflow).walk()
+    )
 
 
 def _written(value: object) -> str:
@@ -240,8 +276,9 @@ def _check_rules(rules: SettingsFlags, program: Program) -> None:
 
 def _unknown_flag(name: object, program: Program, known: Sequence[str]) -> ConfigurationError:
     close = nearest(str(name), known)
+    family = " and its children" if program.graph.children else ""
     return ConfigurationError(
-        f"flags= of a run names {name!r}, which no step of {program.graph.workflow} has",
+        f"flags= of a run names {name!r}, which no step of {program.graph.workflow}{family} has",
         hint=f"did you mean {close!r}?" if close else f"its flags are: {', '.join(sorted(known)) or 'none'}",
         code="unknown-flag",
     )

@@ -82,9 +82,10 @@ class ChildCall:
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Start the child, or find it, and return its result."""
         try:
+            flags = await self._run.choices.settled()
             child = self._child = await self._run.services.start_child(
                 self._workflow, self._options, args, kwargs, parent=self._run.id, identity=self._identity,
-                retried=self._run.recorded.retried, flags=self._run.choices.values, due=self._run.deadline,
+                retried=self._run.recorded.retried, flags=flags, due=self._run.deadline,
             )  # fmt: skip
         except NO_ANSWER as error:
             raise RunSuspended(f"a child run of {self._workflow.name} could not be started: {error}") from error

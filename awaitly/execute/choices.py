@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Choices:
     """Which variants the calls of a run get."""
 
-    __slots__ = ("_asking", "_run", "_values")
+    __slots__ = ("_asking", "_deciding", "_fresh", "_run", "_values")
 
     def __init__(self, run: "Run") -> None:
         self._run = run
@@ -24,11 +24,25 @@ class Choices:
         for name, value in run.recorded.flags.items():
             self._values[spelt(name)] = value
         self._asking: dict[str, list[Call]] = {}
+        self._deciding: set[asyncio.Task[None]] = set()
+        self._fresh = False  # whether a flag was decided here: that may not be stored yet
 
     @property
     def values(self) -> dict[str, Any]:
         """The flags that the run was given, and those that were decided: what its children begin with."""
         return dict(self._values)
+
+    async def settled(self) -> dict[str, Any]:
+        """Return the values once those that are being decided are, and all are stored: a child then has the same.
+
+        Raises:
+            AwaitlyError: If the store refused or failed; the run can write no more.
+        """
+        while self._deciding:
+            await asyncio.wait(self._deciding)
+        if self._fresh:
+            await self._run.log.barrier()
+        return self.values
 
     def choose(self, call: Call) -> bool:
         """Let a call have the function that its flags say; False if one is not decided yet: it begins after that."""
@@ -47,7 +61,10 @@ class Choices:
             # Made directly, in no run's context: it is nobody's branch.
             services = self._run.services
             deciding = self._decide(Flag(variant.flag, variant.default))
-            services.keep(asyncio.Task(deciding, loop=self._run.loop, context=services.context.copy()))
+            task = asyncio.Task(deciding, loop=self._run.loop, context=services.context.copy())
+            self._deciding.add(task)
+            task.add_done_callback(self._deciding.discard)
+            services.keep(task)
 
     async def _decide(self, flag: Flag) -> None:
         run = self._run
@@ -57,6 +74,7 @@ class Choices:
         if run.stopped is not None or run.closing:
             return
         self._values[spelt(flag.name)] = decision.value
+        self._fresh = True
         fact = FlagDecided(
             at=run.services.clock.time(), flag=flag.name, value=decision.value, provider=decision.provider,
             variant=decision.variant, reason=decision.reason,

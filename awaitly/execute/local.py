@@ -59,9 +59,14 @@ class LocalHost(PlainHost):
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:
         """Begin an independent run, which has the flags of this one."""
+        return self._child(workflow, options, args, kwargs, wanted)
+
+    async def _child(self, workflow: Any, options: Any, args: Any, kwargs: Any, wanted: Any) -> Any:
+        if self._flags:
+            await asyncio.wait(self._flags.values())
         flags: dict[str, Any] = {spelt(name): value for name, value in self._run.flags.items()}
         flags |= {name: asked.result() for name, asked in self._flags.items() if asked.done()}
-        return self._start(workflow, options, args, kwargs, wanted=wanted, flags=flags)
+        return await self._start(workflow, options, args, kwargs, wanted=wanted, flags=flags)
 
     async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
         chosen = await self._chosen(binding) if binding.variants else binding

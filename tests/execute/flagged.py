@@ -139,6 +139,34 @@ async def mere_parent(name: str) -> str:
 
 
 @workflow
+async def mere_grandparent(name: str) -> str:
+    return await mere_parent(name)
+
+
+HIDDEN = {"x": one}
+
+
+@workflow
+async def hiding_parent(name: str) -> str:
+    return await HIDDEN[name](name)
+
+
+@workflow
+async def beside_its_child(name: str) -> tuple[str, str]:
+    return await gather(quote("parent"), one("child"))
+
+
+@workflow
+async def before_its_child(name: str) -> tuple[str, str]:
+    return await gather(one("child"), quote("parent"))
+
+
+@workflow(durable=False)
+async def passing_beside_its_child(name: str) -> tuple[str, str]:
+    return await gather(quote("parent"), one("child"))
+
+
+@workflow
 async def choosing_parent(name: str) -> str:
     return await one.options(flags={"new_charge": False})("child")
 

@@ -1,13 +1,15 @@
 """A feature flag is decided once in a run, recorded, and chooses which function runs in a step's place."""
 
+import asyncio
 from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import pytest
 
-from awaitly import Err, Ok, Runtime, UnexpectedError, gather, workflow
+from awaitly import Err, Flag, Ok, Runtime, UnexpectedError, Workflow, gather, workflow
 from awaitly.errors import ConfigurationError, RunCancelled, RunRefused
+from awaitly.flags.provider import Decision, FlagContext
 from awaitly.model.facts import FlagDecided, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.model.state import Status
@@ -20,6 +22,8 @@ from awaitly.testing.crash import CrashingStore, Life
 from tests.execute.flagged import (
     FLAG,
     Provider,
+    before_its_child,
+    beside_its_child,
     both,
     charge,
     charge_v2,
@@ -27,11 +31,13 @@ from tests.execute.flagged import (
     decisions,
     failing,
     given,
-    mere_parent,
+    hiding_parent,
+    mere_grandparent,
     mistaken_parent,
     one,
     only_parent,
     parent,
+    passing_beside_its_child,
     quote,
     quoted,
     runtime,
@@ -261,12 +267,36 @@ def test_a_value_that_a_flag_cannot_have_is_refused(scene: Scene, flags: Any) ->
     scene.play(story())
 
 
-def test_a_flag_that_only_a_child_may_have_still_needs_a_value_that_can_be_stored(scene: Scene) -> None:
+@pytest.mark.parametrize("flags", [{FLAG: "on"}, {FLAG: 1}, {FLAG: object()}], ids=["text", "number", "object"])
+def test_a_value_that_a_flag_of_a_child_cannot_have_is_refused(scene: Scene, flags: Any) -> None:
     async def story() -> None:
         async with runtime(scene) as rt:
-            assert await rt.run(parent.options(flags={"of-a-child": True}), "x") == Ok("parent by v1, child by v1")
-            with pytest.raises(ConfigurationError, match=r"flag 'of-a-child' is <object.*\[invalid-option\]"):
-                await rt.run(parent.options(flags={"of-a-child": object()}), "x")
+            with pytest.raises(ConfigurationError, match=r"flags= of a run.*\[invalid-option\]"):
+                await rt.run(mere_grandparent.options(flags=flags), "x")
+
+    scene.play(story())
+
+
+def test_a_flag_that_neither_a_workflow_nor_its_children_have_is_refused(scene: Scene) -> None:
+    async def story() -> None:
+        async with runtime(scene) as rt:
+            given_flag = mere_grandparent.options(flags={"New_Charge": True})
+            assert await rt.run(given_flag, "x") == Ok("child by v2")
+            with pytest.raises(
+                ConfigurationError, match=r"no step of mere_grandparent and its children has.*mean 'new-charge'"
+            ):
+                await rt.run(mere_grandparent.options(flags={"new-chrage": True}), "x")
+
+    scene.play(story())
+
+
+def test_a_flag_that_only_what_cannot_be_read_may_have_needs_a_value_that_can_be_stored(scene: Scene) -> None:
+    async def story() -> None:
+        async with runtime(scene) as rt:
+            hidden = hiding_parent.options(flags={FLAG: True})
+            assert await rt.run(hidden, "x") == Ok("x by v2")
+            with pytest.raises(ConfigurationError, match=r"flag 'new-charge' is <object.*\[invalid-option\]"):
+                await rt.run(hiding_parent.options(flags={FLAG: object()}), "x")
 
     scene.play(story())
 
@@ -298,8 +328,90 @@ def test_a_childs_own_flags_win_over_those_of_its_parent(scene: Scene) -> None:
 def test_a_value_of_another_kind_from_the_parent_takes_no_variant(scene: Scene) -> None:
     async def story() -> None:
         async with runtime(scene) as rt:
-            assert await rt.run(mere_parent.options(flags={FLAG: True}), "x") == Ok("child by v2")
-            assert await rt.run(mere_parent.options(flags={FLAG: 1}), "x") == Ok("child by v1")
+            assert await rt.run(hiding_parent.options(flags={FLAG: True}), "x") == Ok("x by v2")
+            assert await rt.run(hiding_parent.options(flags={FLAG: 1}), "x") == Ok("x by v1")
+
+    scene.play(story())
+
+
+class Flipping(Provider):
+    """Somebody who says something else each time."""
+
+    async def decide(self, flag: Flag, context: FlagContext) -> Decision | None:
+        await super().decide(flag, context)
+        return Decision(len(self.asked) % 2 == 1, self.name)
+
+
+@pytest.mark.parametrize("workflow", [beside_its_child, before_its_child], ids=lambda one: one.name)
+def test_a_child_waits_for_the_decision_that_its_parent_has_asked_for(
+    scene: Scene, workflow: Workflow[..., Any, Any]
+) -> None:
+    provider = Flipping(hangs=True)
+
+    async def story() -> None:
+        async with runtime(scene, provider) as rt:
+            handle = await rt.start(workflow.options(id="run"), "x")
+            await scene.turns()
+            assert len(provider.asked) == 1
+            provider.go.set()
+            assert set((await handle.result()).unwrap()) == {"parent by q2", "child by v2"}
+        assert given(scene, "run/one#0") == {"new_charge": True}
+
+    scene.play(story())
+
+
+def test_a_child_begins_when_its_parents_decision_is_stored(scene: Scene) -> None:
+    provider = Provider(hangs=True)
+
+    async def story() -> None:
+        scene.hold("child by v2")
+        async with runtime(scene, provider) as rt:
+            await rt.start(before_its_child.options(id="run"), "x")
+            await scene.turns()
+            provider.go.set()
+            await scene.until("child by v2")
+            assert [value for _, value, *_ in decisions(scene)] == [True]
+            scene.release("child by v2")
+
+    scene.play(story())
+
+
+def test_a_child_of_a_run_that_stores_nothing_waits_for_its_decision_too(scene: Scene) -> None:
+    provider = Flipping(hangs=True)
+
+    async def story() -> None:
+        async with runtime(scene, provider) as rt:
+            begun = asyncio.ensure_future(rt.run(passing_beside_its_child, "x"))
+            await scene.turns()
+            assert len(provider.asked) == 1
+            provider.go.set()
+            assert await begun == Ok(("parent by q2", "child by v2"))
+
+    scene.play(story())
+
+
+def test_a_flag_that_is_defined_nowhere_is_warned_of_once_however_many_workflows_have_it(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with runtime(scene, None, one, two, parent):
+            pass
+        (warned,) = [record.message for record in caplog.records if "[unknown-flag]" in record.message]
+        assert warned.startswith("flag 'new-charge' of workflow one is defined nowhere")
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize(
+    "decider", [{FLAG: False}, lambda flag, run: None, Provider()], ids=["rules", "function", "own"]
+)
+def test_a_flag_that_somebody_may_decide_is_not_warned_of(
+    scene: Scene, caplog: pytest.LogCaptureFixture, decider: object
+) -> None:
+    async def story() -> None:
+        async with runtime(scene, decider, one, parent):
+            pass
+        assert caplog.records == []
 
     scene.play(story())
 
