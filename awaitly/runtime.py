@@ -212,6 +212,24 @@ class Runtime:
     # How it is.
 
     @property
+    def store(self) -> "Store":
+        """The store, while the runtime is open.
+
+        Raises:
+            RunStopped: If it is not.
+        """
+        return self._opened().engine.store
+
+    @property
+    def owner(self) -> str:
+        """The id under which this runtime owns runs in the store, while it is open.
+
+        Raises:
+            RunStopped: If it is not.
+        """
+        return self._opened().engine.lease.owner.id
+
+    @property
     def ready(self) -> "Readiness":
         """Whether it should get more to do, as far as is known without asking the store; for any thread."""
         return self.vitals.readiness

@@ -22,7 +22,7 @@ LONGEST_MODULE = 450
 LATE = {"pydantic_settings", "tenacity", "opentelemetry", "structlog", "rich", "click"}
 
 # Likewise the stages that only a runtime needs; of executing, declarations reach what opens one, in its own loop.
-LATE_STAGES = ("cli", "serve", "engines", "compile", "settings", "persist", "observe", "render", "execute")
+LATE_STAGES = ("cli", "serve", "webhooks", "engines", "compile", "settings", "persist", "observe", "render", "execute")
 EARLY = {"awaitly.execute", "awaitly.execute.keeping", "awaitly.execute.loops"}
 
 

@@ -1,0 +1,486 @@
+"""What is committed is delivered: at least once, in order for each run, and whatever the receiver does."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from email.utils import formatdate
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from awaitly import Err, Failure, Ok, Retry, Runtime, sleep, step, workflow
+from awaitly.errors import ConfigurationError, StoreError
+from awaitly.model.facts import Fact
+from awaitly.persist.ports import Undelivered
+from awaitly.persist.stores.memory import MemoryStore
+from awaitly.policies.clock import pause
+from awaitly.settings import Settings
+from awaitly.testing.clock import VirtualClock
+from awaitly.testing.crash import CrashingStore, Life
+from awaitly.webhooks import SIGNATURE, Answer, DeliveryFailed, Outbox, verify
+from awaitly.webhooks.delivering import PAGE
+
+URL = "https://receiver.test/hooks?key=of-the-receiver"
+SECRET = "whsec_of_the_tests"
+
+
+class Declined(Failure):
+    code: str
+
+
+class Broken(Exception):
+    """What nobody declared."""
+
+
+broken = True
+
+
+@step
+async def charge(card: str) -> str:
+    return f"{card} charged"
+
+
+@step
+async def ship(item: str) -> str:
+    if broken and item == "broken":
+        raise Broken("it is broken")
+    return f"{item} shipped"
+
+
+@workflow(key="order:{item}")
+async def order(item: str) -> str:
+    await charge("4242")
+    return await ship(item)
+
+
+@workflow(key="slow:{item}")
+async def slow(item: str) -> str:
+    await charge("4242")
+    await sleep("1h")
+    return await ship(item)
+
+
+class Receiver:
+    """The other end of the line, as a client of HTTP sees it: its clock, and what it answers to whom."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.log: list[tuple[float, dict[str, Any], int]] = []  # when, which event, which answer
+        self.headers: list[Mapping[str, str]] = []
+        self.answers: deque[Any] = deque()  # then 200
+        self.of: dict[str, deque[Any]] = {}  # likewise, by run
+        self.seen: list[tuple[list[str], dict[str, Any]]] = []  # what is stored of a run when an event of it arrives
+
+    async def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        assert url == URL
+        assert verify(body, headers[SIGNATURE], SECRET, now=self._world.clock.time())
+        event = json.loads(body)
+        stored = await self._world.store.read(event["run"])
+        answers = self.of.get(event["run"]) or self.answers
+        said = answers.popleft() if answers else 200
+        self.headers.append(headers)
+        self.seen.append(([type(fact).__name__ for fact in stored], event))
+        self.log.append((self._world.clock.now, event, said if isinstance(said, int) else 0))
+        match said:
+            case "hang":
+                await pause(self._world.clock, 1e9)
+            case Exception():
+                raise said
+            case (status, more):
+                return Answer(status, more)
+        return Answer(said)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was answered well."""
+        return [event for _, event, status in self.log if 200 <= status < 300]
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs of these events."""
+        return [event["run"] for event in self.events]
+
+    @property
+    def times(self) -> list[float]:
+        """When attempts were made, from the first one on."""
+        return [at - self.log[0][0] for at, _, _ in self.log]
+
+
+class World:
+    """One test's clock, store and receiver."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock(auto=True)
+        self.store = MemoryStore(monotonic=self.clock.monotonic)
+        self.receiver = Receiver(self)
+
+    def outbox(self, **given: Any) -> Outbox:
+        return Outbox(URL, secret=SECRET, client=self.receiver, **given)
+
+    def runtime(self, store: Any = None, **given: Any) -> Runtime:
+        return Runtime(Settings(), store=store or self.store, clock=self.clock, workflows=[order, slow], **given)
+
+    def deliver(self, *items: str, **given: Any) -> Outbox:
+        """Run orders, and return when a quarter of an hour is over after that."""
+        outbox = self.outbox(**given)
+
+        async def story() -> None:
+            async with self.runtime() as rt, outbox.following(rt):
+                for item in items:
+                    await rt.run(order, item)
+                await self.clock.advance("15m")
+
+        self.clock.run(story())
+        return outbox
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# What is delivered.
+
+
+def test_the_end_of_a_run_is_delivered_once_signed_and_with_an_id(world: World) -> None:
+    outbox = world.deliver("lamp")
+
+    [event] = world.receiver.events
+    identity = event.pop("id")
+    assert event == {
+        "type": "RunFinished",
+        "run": "order:lamp",
+        "workflow": "order",
+        "sequence": 3,
+        "at": "2023-11-14T22:13:20.000000+00:00",
+        "data": {"ending": "value", "blame": None},
+    }
+    headers = world.receiver.headers[0]
+    assert headers["Awaitly-Event"] == identity
+    assert headers["Content-Type"] == "application/json"
+    assert outbox.counts.delivered == 1
+
+
+def test_other_facts_are_delivered_if_they_are_asked_for_in_the_order_of_their_run(world: World) -> None:
+    world.deliver("lamp", "broken", facts=("RunStarted", "StepFinished", "RunFinished"))
+
+    told = [(event["run"], event["type"], event["sequence"]) for event in world.receiver.events]
+    assert [one for one in told if one[0] == "order:lamp"] == [
+        ("order:lamp", "RunStarted", 0),
+        ("order:lamp", "StepFinished", 1),
+        ("order:lamp", "StepFinished", 2),
+        ("order:lamp", "RunFinished", 3),
+    ]
+    assert len(told) == 8
+    assert len({event["id"] for event in world.receiver.events}) == 8
+
+
+def test_whatever_is_delivered_is_committed(world: World) -> None:
+    world.deliver("lamp", "broken", facts=("RunStarted", "StepFinished", "RunFinished"))
+
+    assert all(kinds[event["sequence"]] == event["type"] for kinds, event in world.receiver.seen)
+
+
+def test_arguments_results_and_errors_are_not_in_events(world: World) -> None:
+    world.deliver("secret-lamp", facts=("RunStarted", "StepFinished", "RunFinished"))
+
+    bodies = json.dumps([event["data"] for event in world.receiver.events])
+    assert "4242" not in bodies
+    assert "shipped" not in bodies
+    assert "secret-lamp" not in bodies
+
+
+def test_with_payloads_they_are(world: World) -> None:
+    world.deliver("lamp", "broken", facts=("RunStarted", "RunFinished"), payloads=True)
+
+    started, finished = (event["data"] for event in world.receiver.events if event["run"] == "order:lamp")
+    assert started["arguments"] == {"item": "lamp"}
+    assert finished["payload"] == "lamp shipped"
+    failed = world.receiver.events[-1]["data"]
+    assert failed["ending"] == "unexpected"
+    assert "it is broken" in json.dumps(failed["payload"])
+
+
+def test_headers_that_are_given_are_sent_along(world: World) -> None:
+    world.deliver("lamp", headers={"X-Api-Key": "k"})
+
+    assert world.receiver.headers[0]["X-Api-Key"] == "k"
+
+
+def test_a_run_that_waits_is_followed_until_its_end(world: World) -> None:
+    outbox = world.outbox(facts=("StepFinished", "RunFinished"))
+
+    async def story() -> None:
+        async with world.runtime() as rt, outbox.following(rt):
+            await rt.start(slow, "lamp")
+            await world.clock.advance("10m")
+            assert [event["sequence"] for event in world.receiver.events] == [1]
+            await world.clock.advance("1h")
+
+    world.clock.run(story())
+
+    assert [event["type"] for event in world.receiver.events] == ["StepFinished", "StepFinished", "RunFinished"]
+
+
+def test_more_runs_than_fit_on_a_page_are_all_delivered_oldest_first(world: World) -> None:
+    names = [f"item-{number:03}" for number in range(PAGE + 5)]
+
+    world.deliver(*names, at_once=1)
+
+    assert world.receiver.runs == [f"order:{name}" for name in names]
+
+
+def test_a_new_outbox_does_not_deliver_the_past(world: World) -> None:
+    async def before() -> None:
+        async with world.runtime() as rt:
+            await rt.run(order, "old")
+            await rt.start(slow, "going")
+
+    async def after() -> None:
+        async with world.runtime() as rt, world.outbox(facts=("RunStarted", "RunFinished")).following(rt):
+            await rt.run(order, "new")
+            await world.clock.advance("2h")
+
+    world.clock.run(before())
+    world.clock.run(after())
+
+    assert [(event["run"], event["type"]) for event in world.receiver.events] == [
+        ("order:new", "RunStarted"), ("order:new", "RunFinished"), ("slow:going", "RunFinished"),
+    ]  # fmt: skip
+
+
+# When the receiver fails.
+
+
+def test_what_is_not_taken_is_sent_again_with_the_same_id_and_a_signature_of_its_own(world: World) -> None:
+    world.receiver.answers.extend([500, 503, ConnectionError("refused"), "hang", 200])
+
+    outbox = world.deliver("lamp")
+
+    ids = {event["id"] for _, event, _ in world.receiver.log}
+    assert len(ids) == 1
+    assert len({headers[SIGNATURE] for headers in world.receiver.headers}) == 5
+    assert (outbox.counts.delivered, outbox.counts.failures) == (1, 4)
+
+
+def test_a_receiver_that_is_down_is_asked_less_and_less_often_and_nothing_is_lost(world: World) -> None:
+    world.receiver.answers.extend([500] * 8)
+
+    world.deliver("a", "b", "c", at_once=1)
+
+    pauses = [later - before for before, later in pairwise(world.receiver.times[:9])]
+    for attempt, pause_ in enumerate(pauses):
+        assert min(2**attempt, 300) / 2 <= pause_ <= min(2**attempt, 300) + 1
+    assert Counter(world.receiver.runs) == {"order:a": 1, "order:b": 1, "order:c": 1}
+
+
+@pytest.mark.parametrize("how", ["seconds", "date"])
+def test_the_time_that_a_receiver_asks_for_is_kept(world: World, how: str) -> None:
+    later = "100" if how == "seconds" else formatdate(world.clock.now + 100, usegmt=True)
+    world.receiver.answers.append((429, {"retry-after": later}))
+
+    world.deliver("lamp")
+
+    assert 99 <= world.receiver.times[1] <= 101
+
+
+def test_an_event_that_is_refused_does_not_hold_other_runs_up_but_those_after_it(world: World) -> None:
+    world.receiver.of["order:a"] = deque([400] * 3)
+
+    world.deliver("a", "b", facts=("StepFinished", "RunFinished"))
+
+    events = [(event["run"], event["sequence"]) for event in world.receiver.events]
+    assert events == [
+        ("order:b", 1), ("order:b", 2), ("order:b", 3), ("order:a", 1), ("order:a", 2), ("order:a", 3),
+    ]  # fmt: skip
+
+
+def test_a_receiver_that_never_answers_is_given_up_on_in_time(world: World) -> None:
+    world.receiver.answers.append("hang")
+
+    world.deliver("lamp", timeout="3s")
+
+    assert 3.5 <= world.receiver.times[1] <= 4.6
+
+
+def test_an_event_is_given_up_if_retry_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.receiver.of["order:a"] = deque([400] * 9)
+
+    outbox = world.deliver("a", "b", retry=Retry(3, initial="1s"), facts=("RunFinished",))
+
+    assert world.receiver.runs == ["order:b"]
+    assert (outbox.counts.given_up, outbox.counts.failures) == (1, 3)
+    assert "gave up event" in caplog.text
+    assert "of-the-receiver" not in caplog.text
+
+
+def test_which_failures_are_worth_another_attempt_can_be_said(world: World) -> None:
+    def worth(error: Exception) -> bool:
+        return isinstance(error, DeliveryFailed) and error.status != 410
+
+    world.receiver.answers.extend([500, 410])
+
+    outbox = world.deliver("lamp", retry=Retry(9, initial="1s", on=worth))
+
+    assert (outbox.counts.given_up, outbox.counts.failures) == (1, 2)
+
+
+# When processes come and go.
+
+
+def test_another_process_goes_on_where_the_first_one_stopped(world: World) -> None:
+    world.deliver("a", "b")
+    world.deliver("c")
+
+    assert world.receiver.runs == ["order:a", "order:b", "order:c"]
+
+
+def test_what_was_not_delivered_before_the_end_is_delivered_by_the_next(world: World) -> None:
+    world.receiver.answers.append("hang")
+    outbox = world.outbox()
+
+    async def story() -> None:
+        async with world.runtime() as rt, outbox.following(rt, timeout="1s"):
+            await rt.run(order, "a")
+
+    world.clock.run(story())
+    assert world.receiver.runs == []
+    world.deliver("b")
+
+    assert world.receiver.runs == ["order:a", "order:b"]
+
+
+def test_what_is_stored_by_the_end_is_delivered_before_it(world: World) -> None:
+    outbox = world.outbox(every="1h")
+
+    async def story() -> None:
+        async with world.runtime() as rt, outbox.following(rt):
+            for item in "abc":
+                await rt.run(order, item)
+
+    world.clock.run(story())
+
+    assert sorted(world.receiver.runs) == ["order:a", "order:b", "order:c"]
+
+
+def test_of_two_processes_one_delivers_and_the_other_goes_on_after_it(world: World) -> None:
+    first, second = world.outbox(headers={"X-From": "first"}), world.outbox(headers={"X-From": "second"})
+
+    async def story() -> None:
+        going = AsyncExitStack()
+        await going.enter_async_context(first.following(await going.enter_async_context(world.runtime())))
+        async with world.runtime() as staying, second.following(staying):
+            for item in "abc":
+                await staying.run(order, item)
+            await world.clock.advance("10s")
+            await going.aclose()
+            await staying.run(order, "d")
+            await world.clock.advance("10s")
+
+    world.clock.run(story())
+
+    assert sorted(world.receiver.runs) == ["order:a", "order:b", "order:c", "order:d"]
+    assert [headers["X-From"] for headers in world.receiver.headers] == ["first"] * 3 + ["second"]
+
+
+def test_a_runs_second_end_after_a_retry_is_another_event(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = world.outbox(facts=("RunRetried", "RunFinished"))
+
+    async def story() -> None:
+        async with world.runtime() as rt, outbox.following(rt):
+            assert isinstance(await rt.run(order, "broken"), Err)
+            await world.clock.advance("10s")
+            monkeypatch.setattr(f"{__name__}.broken", False)
+            assert await (await rt.retry("order:broken")).result() == Ok("broken shipped")
+            await world.clock.advance("10s")
+
+    world.clock.run(story())
+
+    told = [(event["type"], event["data"].get("ending")) for event in world.receiver.events]
+    assert told == [("RunFinished", "unexpected"), ("RunRetried", None), ("RunFinished", "value")]
+    assert len({event["id"] for event in world.receiver.events}) == 3
+
+
+def test_at_whatever_commit_a_process_dies_every_end_is_delivered_and_nothing_else() -> None:
+    dies_at, lives = 0, True
+    while lives:
+        world, life = World(), Life(dies_at=dies_at)
+        life.run(orders(world, CrashingStore(world.store, life)), clock=world.clock)
+        world.clock.run(orders(world, world.store))
+
+        sent = {event["id"]: (event["run"], event["type"]) for event in world.receiver.events}
+        ends = [(record, "RunFinished") for record in ("order:a", "order:b")]
+        assert sorted(sent.values()) == ends, f"died at {life.boundaries[-1:]}"
+        lives, dies_at = life.dead, dies_at + 1
+
+    assert dies_at > 10
+
+
+async def orders(world: World, store: Any) -> None:
+    async with world.runtime(store) as rt, world.outbox().following(rt):
+        for item in "ab":
+            await rt.run(order, item)
+        await world.clock.advance("1m")  # the dead keep what they hold for a while
+
+
+# When the store fails.
+
+
+class Failing(MemoryStore):
+    """Cannot be asked what is to be delivered, some times."""
+
+    fails = 3
+
+    async def undelivered(
+        self, outbox: str, limit: int, *, ended: bool = False, after: str | None = None
+    ) -> Sequence[Undelivered]:
+        self.fails -= 1
+        if self.fails >= 0:
+            raise StoreError("the store is away", code="store-unavailable")
+        return await super().undelivered(outbox, limit, ended=ended, after=after)
+
+    async def read(self, run: str, *, after: int = -1) -> Sequence[Fact]:
+        if run == "order:unreadable" and after >= 0:
+            raise StoreError("the disk is worn", code="store-corrupt")
+        return await super().read(run, after=after)
+
+
+def test_a_store_that_is_away_is_asked_again_and_reported_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.store = Failing(monotonic=world.clock.monotonic)
+
+    world.deliver("lamp")
+
+    assert world.receiver.runs == ["order:lamp"]
+    assert caplog.text.count("the store is away") == 1
+
+
+def test_a_run_that_cannot_be_read_holds_no_other_up(world: World) -> None:
+    world.store = Failing(monotonic=world.clock.monotonic)
+
+    world.deliver("unreadable", "lamp")
+
+    assert world.receiver.runs == ["order:lamp"]
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "https://", "receiver.test/hooks", "https://u:p@host/", "http://a b/"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="url of Outbox"):
+        Outbox(url, secret=SECRET)
+
+
+@pytest.mark.parametrize("secret", ["", (), ("a", "")])
+def test_an_empty_secret_is_refused(secret: Any) -> None:
+    with pytest.raises(ConfigurationError, match="secret of Outbox"):
+        Outbox(URL, secret=secret)
+
+
+def test_a_fact_that_is_not_stored_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigurationError, match="RunFinished"):
+        Outbox(URL, secret=SECRET, facts=["RunFinish"])
+    with pytest.raises(ConfigurationError, match="no fact that is stored"):
+        Outbox(URL, secret=SECRET, facts=["BreakerOpened"])
