@@ -111,9 +111,9 @@ class CallCourse(Course):
         parking = self._run.parking
         if delay > LONG or parking or self.made.binding.effect is Effect.ONCE:
             self._schedule(delay, error)
+        self.made.phase = Phase.WAITING  # only here: an outcome that is on its way is not to be cancelled
         if parking:
             raise Withheld
-        self.made.phase = Phase.WAITING  # only here: an outcome that is on its way is not to be cancelled
         await pause(self.clock, delay)
         await self._stable()
 

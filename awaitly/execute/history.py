@@ -21,6 +21,7 @@ from awaitly.model.facts import (
     RunStarted,
     StepFinished,
     StepStarted,
+    StepWithheld,
 )
 from awaitly.model.names import spelt
 from awaitly.model.program import Program
@@ -28,6 +29,8 @@ from awaitly.model.state import Status
 from awaitly.policies.clock import pause
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+FORGOTTEN = (RunFinished, RunRetried, StepStarted, StepWithheld, RetryScheduled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ async def plan_fork(
     facts = await engine.store.read(run_id)
     started = start_of(run_id, facts)
     # What began without an outcome began in the other run: in the new one it has not happened.
-    past = [fact for fact in facts[1:] if not isinstance(fact, (RunFinished, RunRetried, StepStarted, RetryScheduled))]
+    past = [fact for fact in facts[1:] if not isinstance(fact, FORGOTTEN)]
     cut = len(past) if at is None else _position(run_id, past, at)
     for index, fact in enumerate(past[:cut]):
         if isinstance(fact, (CancelRequested, DeadlinePassed)):

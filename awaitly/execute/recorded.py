@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from awaitly.errors import CorruptCheckpoint
+from awaitly.model.effects import Effect
 from awaitly.model.facts import (
     Delivered,
     Fact,
@@ -15,9 +16,10 @@ from awaitly.model.facts import (
     StepCancelled,
     StepFinished,
     StepStarted,
+    StepWithheld,
 )
 
-PASSED_OVER = (StepStarted, RetryScheduled, FlagDecided, RunRetried)
+PASSED_OVER = (StepStarted, StepWithheld, RetryScheduled, FlagDecided, RunRetried)
 """Facts that the body neither sees nor brings about: a replay passes over them."""
 
 
@@ -37,7 +39,7 @@ class Recorded:
     """The facts of a run after its start, as they were when it was claimed."""
 
     __slots__ = (
-        "_arguments", "_brought_about", "_finished", "_scheduled", "_started", "facts", "flags", "retried"
+        "_arguments", "_brought_about", "_finished", "_scheduled", "_started", "_withheld", "facts", "flags", "retried",
     )  # fmt: skip
 
     def __init__(self, facts: Sequence[Fact]) -> None:
@@ -47,6 +49,7 @@ class Recorded:
         self._finished: dict[str, int] = {}
         self._started: dict[str, StepStarted] = {}
         self._scheduled: dict[str, RetryScheduled] = {}
+        self._withheld: dict[str, int] = {}  # calls that had not begun when the run was given back: by which claim
         self.flags: dict[str, object] = {}  # that were decided, by name
         self._brought_about: defaultdict[tuple[type, str], deque[int]] = defaultdict(deque)
         for index, fact in enumerate(facts):
@@ -61,6 +64,9 @@ class Recorded:
                 self._scheduled.pop(call, None)
             case StepStarted(call=call):
                 self._started[call] = fact
+            case StepWithheld(call=call, fence=fence):
+                self._started.pop(call, None)
+                self._withheld[call] = fence
             case RetryScheduled(call=call):
                 self._started.pop(call, None)  # it is known what became of it
                 self._scheduled[call] = fact
@@ -89,6 +95,12 @@ class Recorded:
     def started(self, call: str) -> StepStarted | None:
         """Return the recorded start of a call that has no outcome."""
         return self._started.get(call)
+
+    def idle(self, call: str, effect: Effect, fence: int) -> bool:
+        """Whether nothing of a call without an outcome can be under way when its run is claimed with a fence."""
+        if call in self._finished:
+            return False
+        return self._withheld.get(call) == fence - 1 or (effect is Effect.ONCE and call not in self._started)
 
     def take_scheduled(self, call: str) -> RetryScheduled | None:
         """Return (and forget) what is recorded of the attempts of a call that has no outcome."""

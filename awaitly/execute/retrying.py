@@ -20,6 +20,7 @@ from awaitly.model.facts import (
     RunStarted,
     StepFinished,
     StepStarted,
+    StepWithheld,
 )
 from awaitly.model.program import Program
 
@@ -91,7 +92,7 @@ def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
     if end.ending in (Ending.CANCELLED, Ending.DEADLINE):
         cut = next(at for at, fact in enumerate(facts) if isinstance(fact, (CancelRequested, DeadlinePassed)))
     began = {fact.call for fact in facts if isinstance(fact, StepStarted)}
-    settled = {fact.call for fact in facts if isinstance(fact, RetryScheduled)}  # nothing had happened
+    settled = {fact.call for fact in facts if isinstance(fact, RetryScheduled | StepWithheld)}  # nothing had happened
     for fact in facts[cut:]:
         reason = _repeats(program, began, settled, fact)
         if reason is not None:

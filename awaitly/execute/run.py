@@ -18,6 +18,7 @@ from awaitly.errors import (
     ChangedArguments,
     KeyConflict,
     RunSuspended,
+    ShuttingDown,
     UsageError,
 )
 from awaitly.execute.branch import Branch
@@ -44,6 +45,7 @@ from awaitly.model.facts import (
     RunRetried,
     RunStarted,
     StepFinished,
+    StepWithheld,
     TimeRead,
     TimerFired,
 )
@@ -178,7 +180,7 @@ class Run:
             return give(outcome)
         if call.context is None:
             call.context = copy_context()
-            call.replayed = self.delivery.replaying or self._inherits
+            call.replayed = self._may_be_under_way(call)
         self._open[call.identity] = call
         if call.phase is Phase.MADE and not self.delivery.replaying:
             self.performer.begin(call)
@@ -352,6 +354,12 @@ class Run:
             return "the code now ends without it"
         return waiting(self.program, [(call.identity, call.binding.name) for call in self._open.values()])
 
+    def _may_be_under_way(self, call: Call) -> bool:
+        """Whether an earlier process may have begun a call, and nobody knows that it did not."""
+        if not self.delivery.replaying and not self._inherits:
+            return False
+        return not self.recorded.idle(call.identity, call.binding.effect, self.log.fence)
+
     # Stopping without ending.
 
     @property
@@ -368,6 +376,8 @@ class Run:
         """Stop without ending: from now on every call raises ``RunSuspended`` and nothing is written."""
         if self.stopped is not None:
             return
+        if isinstance(error, ShuttingDown):
+            self._withhold()
         self.stopped = error
         self.delivery.stopped = True
         suspended = RunSuspended(f"run {self.id} has stopped here: {error}")
@@ -377,6 +387,16 @@ class Run:
         self.performer.stop()
         # Tasks that wait for something else than awaitly are woken too, after the others had their turn.
         self.loop.call_later(0, self._cancel_rest)
+
+    def _withhold(self) -> None:
+        """Record which effects were called and are not under way: only this process can know."""
+        if self.delivery.replaying:
+            return
+        for call in self._open.values():
+            if call.guarded and call.phase in (Phase.MADE, Phase.WAITING) and not call.replayed and call.stop is None:
+                now, step = self.services.clock.time(), call.binding.name
+                self.log.append(StepWithheld(at=now, call=call.identity, step=step, fence=self.log.fence))
+        self.log.flush()
 
     def _cancel_rest(self) -> None:
         if self.body is not None and not self.body.done():

@@ -158,6 +158,19 @@ class RetryScheduled(Fact):
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class StepWithheld(Fact):
+    """A process gave its run back, and nothing of this effect was under way: it waited, or had just been called.
+
+    ``fence`` is the claim's: it says nothing of what the owner of a later claim began. A start (``StepStarted``) that
+    was stored before this came to nothing.
+    """
+
+    call: str
+    step: str
+    fence: int
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepRetrying(Fact):
     """An attempt failed and another will follow after ``delay`` seconds. Only observed."""
 

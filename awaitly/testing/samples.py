@@ -29,6 +29,7 @@ from awaitly.model.facts import (
     StepHedged,
     StepRetrying,
     StepStarted,
+    StepWithheld,
     TimeRead,
     TimerFired,
     TimerSet,
@@ -70,6 +71,7 @@ EVERY_FACT: tuple[Fact, ...] = (
         at=6.0, call="c", step="s", arguments="", ending=Ending.VALUE, payload=b"", attempts=0, source="cache"
     ),
     StepFinished(at=7.0, call="c", step="s", arguments="", ending=Ending.VALUE, payload=b"", variant='é"s_v2'),
+    StepWithheld(at=0.1, call="0/1", step="charge", fence=3),
     RetryScheduled(at=0.1, call="0/1", step="charge", attempts=2, since=0.05, due=1700000000.7, payload=b"\x00"),
     FlagDecided(at=0.1, flag="new-flow", value=True, provider="settings", variant="on", reason='share "0.25"'),
     FlagDecided(at=0.2, flag="rate", value=0.5, provider="default"),

@@ -1,12 +1,17 @@
 """Calls that wait for their turn: what is stored before they begin, and what is known of those that never did."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import pytest
 
-from awaitly import Concurrency, Ok, RateLimit, Retry, Workflow, gather, step, workflow
-from awaitly.model.facts import StepFinished
-from tests.execute.scene import Scene, current_scene, read, write
+from awaitly import Concurrency, Ok, RateLimit, Retry, Runtime, Workflow, gather, step, workflow
+from awaitly.errors import RunCancelled
+from awaitly.model.facts import StepFinished, StepStarted, StepWithheld
+from awaitly.persist.ports import Append, Appended
+from awaitly.settings import Settings
+from tests.execute.scene import Scene, current_scene, once, read, write
 
 Flow: TypeAlias = Workflow[[str], str, Any]
 
@@ -32,6 +37,26 @@ async def rated(name: str) -> str:
 @step(effect="read", limiter=RateLimit("readings", limit=1, per="10s"), retry=Retry(2, initial="10ms", jitter=False))
 async def rated_read(name: str) -> str:
     return await current_scene().attempt(name)
+
+
+@step(effect="once", limiter=SEAT)
+async def seated_once(name: str) -> str:
+    return await current_scene().attempt(name)
+
+
+@workflow
+async def at_most_once(name: str) -> str:
+    return await once(name)
+
+
+@workflow
+async def holding_an_effect(name: str) -> str:
+    return await seated(name)
+
+
+@workflow
+async def holding_what_happens_once(name: str) -> str:
+    return await seated_once(name)
 
 
 @workflow
@@ -147,3 +172,127 @@ def test_an_effect_that_had_not_to_wait_costs_no_further_commit(scene: Scene) ->
             assert scene.store.appends == 6
 
     scene.play(story())
+
+
+# What is known after a restart
+
+
+def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run_was_given_back_while_it_was_stored(
+    scene: Scene,
+) -> None:
+    async def story() -> None:
+        stored = scene.memory.append
+        storing, released = asyncio.Event(), asyncio.Event()
+
+        async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
+            if any(isinstance(fact, StepStarted) for append in batch for fact in append.facts):
+                storing.set()
+                await released.wait()
+            return await stored(batch)
+
+        scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
+        async with scene.runtime() as rt:
+            await rt.start(at_most_once.options(id="run"), "a")
+            await storing.wait()
+            closing = asyncio.create_task(rt.shutdown(go_on=0))
+            await scene.turns()
+            released.set()
+            await closing
+        assert scene.log == []
+        assert scene.facts("run") == ["RunStarted", "StepStarted once#0", "StepWithheld once#0"]
+        async with scene.runtime(at_most_once, store=scene.view()) as rt:
+            assert await (await rt.handle("run")).result() == Ok("a")
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize("flow", [holding_an_effect, holding_what_happens_once])
+def test_an_effect_that_waited_for_its_turn_when_its_run_was_given_back_is_cancelled_at_once_afterwards(
+    scene: Scene, flow: Flow
+) -> None:
+    async def story() -> None:
+        await held_up(scene, flow, holds="long")
+        assert await cancelled_later(scene, flow, holds="other")
+        assert "a" not in scene.attempts
+
+    scene.play(story())
+
+
+def test_so_is_one_that_waited_for_its_turn_in_both_processes_that_gave_it_back(scene: Scene) -> None:
+    async def story() -> None:
+        await held_up(scene, holding_an_effect, holds="long")
+        await held_up(scene, holding_an_effect, holds="longer")
+        assert await cancelled_later(scene, holding_an_effect, holds="other")
+        assert "a" not in scene.attempts
+        assert len(scene.stored("run", StepWithheld)) == 2
+
+    scene.play(story())
+
+
+def test_one_that_a_later_process_may_have_begun_is_executed_before_it_is_cancelled(scene: Scene) -> None:
+    async def story() -> None:
+        await held_up(scene, holding_an_effect, holds="long")
+        scene.hold("a")
+        async with alone(scene) as rt:
+            await rt.start(holding_an_effect.options(id="run"), "a")
+            await scene.until("a")
+            await rt.shutdown(0)
+        scene.release("a")
+        assert not await cancelled_later(scene, holding_an_effect, holds="other")
+        assert scene.attempts["a"] == [1, 1]
+
+    scene.play(story())
+
+
+def test_what_happens_at_most_once_has_not_begun_if_no_start_is_stored(scene: Scene) -> None:
+    async def story() -> None:
+        await held_up(scene, holding_what_happens_once, holds="long")
+        scene.memory._runs["run"].facts.pop()  # as if the process had died instead
+        assert await cancelled_later(scene, holding_what_happens_once, holds="other")
+        assert "a" not in scene.attempts
+
+    scene.play(story())
+
+
+def test_a_fork_does_not_take_over_what_was_withheld(scene: Scene) -> None:
+    async def story() -> None:
+        await held_up(scene, holding_an_effect, holds="long")
+        async with alone(scene) as rt:
+            plan = await rt.plan_fork("run")
+            assert plan.kept == ()
+
+    scene.play(story())
+
+
+def alone(scene: Scene) -> Runtime:
+    """Return a runtime that takes nothing over by itself."""
+    flows = [holding_an_effect]
+    return Runtime(Settings(store="memory://"), store=scene.view(), clock=scene.clock, recover=False, workflows=flows)
+
+
+async def held_up(scene: Scene, flow: Flow, *, holds: str) -> None:
+    """Let a run wait for a turn that somebody else has until its process is shut down."""
+    scene.hold(holds)
+    async with alone(scene) as rt:
+        await rt.start(holding, holds)
+        await scene.until(holds)
+        await rt.start(flow.options(id="run"), "a")
+        await scene.turns()
+        await rt.shutdown(go_on=0, timeout="1s")
+
+
+async def cancelled_later(scene: Scene, flow: Flow, *, holds: str) -> bool:
+    """Resume the run while somebody else has its turn, and cancel it; return whether it ended before that one."""
+    scene.hold(holds)
+    async with alone(scene) as rt:
+        await rt.start(holding, holds)
+        await scene.until(holds)
+        handle = await rt.start(flow.options(id="run"), "a")
+        await scene.turns()
+        await handle.cancel()
+        ends = asyncio.create_task(handle.result())
+        await scene.turns()
+        at_once = ends.done()
+        scene.release(holds)
+        assert isinstance((await ends).error, RunCancelled)
+    return at_once
