@@ -92,7 +92,7 @@ def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
     if end.ending in (Ending.CANCELLED, Ending.DEADLINE):
         cut = next(at for at, fact in enumerate(facts) if isinstance(fact, (CancelRequested, DeadlinePassed)))
     began = {fact.call for fact in facts if isinstance(fact, StepStarted)}
-    settled = {fact.call for fact in facts if isinstance(fact, RetryScheduled | StepWithheld)}  # nothing had happened
+    settled = _settled(facts)
     for fact in facts[cut:]:
         reason = _repeats(program, began, settled, fact)
         if reason is not None:
@@ -101,6 +101,20 @@ def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:
                 hint=f"fork it: awaitly runs fork {run_id} --at STEP, or start it again under another id",
             )
     return cut
+
+
+def _settled(facts: Sequence[Fact]) -> set[str]:
+    """Return the calls whose last start came to nothing."""
+    calls: set[str] = set()
+    for fact in facts:
+        match fact:
+            case StepStarted(call=call):
+                calls.discard(call)
+            case RetryScheduled(call=call) | StepWithheld(call=call):
+                calls.add(call)
+            case _:
+                pass
+    return calls
 
 
 def _repeats(program: Program, began: Collection[str], settled: Collection[str], fact: Fact) -> str | None:
