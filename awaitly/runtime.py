@@ -126,7 +126,7 @@ class Runtime:
         """
         given = self._given_store if self._given_store is not None else self.settings.store
         store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
-        self.loop = asyncio.get_running_loop()
+        self.loop = self.states.loop = asyncio.get_running_loop()
         self._closing = False
         await store.open()
         self.watching = _watching(self.settings, self._sinks, self.watchers, self.clock)
@@ -408,9 +408,7 @@ class Runtime:
             self.library.check_flags(program, options.flags)
         if flags:
             options = replace(options, flags={**flags, **options.flags})
-        if program.graph.durable and asyncio.get_running_loop() is not self.loop:
-            return await on(self.loop, control.begin, program, options, args, kwargs, wanted)
-        return await control.begin(program, options, args, kwargs, wanted)
+        return await on(self.loop, control.begin, program, options, args, kwargs, wanted)
 
     def _finished(self, binding: "StepBinding") -> "StepBinding":
         return _piped(binding, self.states, lambda: self._opened().engine.store)

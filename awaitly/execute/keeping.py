@@ -6,7 +6,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+
+from awaitly.policies.belongings import Belongings
 
 
 class Openable(Protocol):
@@ -42,7 +43,7 @@ class PerLoop(Generic[O]):
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], O], context: Callable[[], Context]) -> None:
         self._make = make
         self._context = context
-        self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept[O]] = WeakKeyDictionary()
+        self._kept: Belongings[_Kept[O]] = Belongings()
 
     async def own(self) -> O:
         """Return the one of this event loop, once it is open.
@@ -56,7 +57,8 @@ class PerLoop(Generic[O]):
         held = self._kept.get(loop)
         if held is None:
             own = self._make(loop)
-            held = self._kept[loop] = _Kept(own, _lifetime(own))
+            held = _Kept(own, _lifetime(own))
+            self._kept.put(loop, held)
             held.opening = loop.create_task(_begun(held.keeper), context=self._context())
             held.opening.add_done_callback(partial(self._opened, loop, held))
         if held.opening is not None:
@@ -66,7 +68,7 @@ class PerLoop(Generic[O]):
     def _opened(self, loop: asyncio.AbstractEventLoop, held: _Kept[O], opening: "asyncio.Task[None]") -> None:
         held.opening = None
         if opening.cancelled() or opening.exception() is not None:
-            del self._kept[loop]
+            self._kept.drop(loop)
 
 
 async def _begun(keeper: AsyncGenerator[None, None]) -> None:

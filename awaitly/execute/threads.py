@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, partial
 from typing import Any
-from weakref import WeakKeyDictionary
+
+from awaitly.policies.belongings import Belongings
 
 THREADS = 64  # plain steps that this process executes at once
 
@@ -87,11 +88,12 @@ def seats() -> Seats:
     loop = asyncio.get_running_loop()
     found = _seats.get(loop)
     if found is None:
-        found = _seats[loop] = Seats(THREADS)
+        found = Seats(THREADS)
+        _seats.put(loop, found)
     return found
 
 
-_seats: "WeakKeyDictionary[asyncio.AbstractEventLoop, Seats]" = WeakKeyDictionary()
+_seats: Belongings[Seats] = Belongings()
 
 
 @cache

@@ -39,7 +39,7 @@ MINIMUM = 10  # calls without which a share says nothing
 UNNAMED = "without a name"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Breaker:
     """Turns calls away for a while when too many have failed, so that what they need can recover.
 

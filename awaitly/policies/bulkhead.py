@@ -22,7 +22,7 @@ from awaitly.policies.turns import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Concurrency(Limiter):
     """At most so many calls at once, so that one slow dependency does not take everything with it: a bulkhead.
 

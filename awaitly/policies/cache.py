@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import wraps
 from inspect import signature
@@ -34,7 +34,7 @@ _log = logging.getLogger("awaitly")
 _formatter = Formatter()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Cache:
     """Keeps the successes of calls; who asks the same within the time gets the same answer without a call.
 
@@ -346,9 +346,7 @@ def _key(template: str | None, fn: Callable[..., Any], args: tuple[Any, ...], kw
     """Return what tells calls apart. The function itself is in it, as its name is also that of others."""
     if template is not None:
         return fn, _rendered(template, _arguments(fn, args, kwargs))
-    named = tuple(sorted(kwargs.items()))
-    # With the types, as 1, 1.0 and True are equal.
-    key = fn, args, named, tuple(map(type, args)), tuple(type(value) for _, value in named)
+    key = fn, _exact(args), tuple((name, _exact(value)) for name, value in sorted(kwargs.items()))
     try:
         hash(key)
     except TypeError as error:
@@ -358,6 +356,21 @@ def _key(template: str | None, fn: Callable[..., Any], args: tuple[Any, ...], kw
             code="invalid-option",
         ) from None
     return key
+
+
+def _exact(value: Any) -> Hashable:
+    """Return what is equal for the same values of the same types only: 1, 1.0 and True are equal, and 0.0 and -0.0."""
+    kind: type = type(value)
+    if isinstance(value, tuple):
+        return kind, tuple(map(_exact, value))
+    if isinstance(value, frozenset):
+        return kind, frozenset(map(_exact, value))
+    if isinstance(value, float | complex):
+        return kind, repr(value)
+    if is_dataclass(kind):
+        return kind, value, tuple(_exact(getattr(value, field.name)) for field in fields(kind) if field.compare)
+    found: Hashable = kind, value
+    return found
 
 
 def _rendered(template: str, arguments: Mapping[str, Any]) -> Hashable:

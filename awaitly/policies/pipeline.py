@@ -1,5 +1,6 @@
 """All the policies of a call, and the one order in which they lie around it."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial, wraps
@@ -24,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class Policies:
     """What is around a call; a bundle to reuse: ``STRIPE = Policies(retry=Retry(3), breaker=Breaker("stripe"))``.
 
@@ -96,16 +97,17 @@ class Policies:
             ConfigurationError: ``unknown-breaker`` or ``unknown-limiter``, for a name that nobody declared.
         """
         states, name = shared(), getattr(fn, "__qualname__", repr(fn))
-        around = states.kept(self, name, lambda: self._around(states, name))
+        owner = states.owner(fn)
+        around = states.kept(self, owner, lambda: self._around(states, name, owner))
         course = Course(states.clock, name)
         course.args, course.kwargs = args, kwargs
         result: T = await around(partial(course.attempt, partial(fn, *args, **kwargs)), course)
         return result
 
-    def _around(self, states: Shared, name: str) -> Around:
+    def _around(self, states: Shared, name: str, owner: str) -> Around:
         policies = states.in_force(name, self)
         limit = Timeout(policies.attempt_timeout)
-        return compose([*layers(policies, states, name), limit])
+        return compose([*layers(policies, states, owner), limit])
 
     def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         """Wrap an asynchronous function: every call of it has these policies around it."""
@@ -151,9 +153,21 @@ def layers(policies: Policies, states: Shared, owner: str, *inner: Around) -> li
     circuit = None if given.breaker is None else given.breaker.bound(states, owner)
     if circuit is not None and given.limiter:
         found.append(circuit.gate)
-    found += [limiter.bound(states, owner) for limiter in in_order(given.limiter)]
+    found += [limiter.bound(states, owner) for limiter in in_order(_apart(given.limiter, owner))]
     if circuit is not None:
         found.append(circuit)
+    return found
+
+
+def _apart(limiters: Sequence[Limiter], owner: str) -> list[Limiter]:
+    """Return a step's limiters; of those of a kind that have no names, all but the first get one of their own."""
+    known: Counter[type] = Counter()
+    found: list[Limiter] = []
+    for limiter in limiters:
+        kind = type(limiter.limiter if isinstance(limiter, Costing) else limiter)
+        known[kind] += limiter.name is None
+        alone = limiter.name is not None or known[kind] == 1
+        found.append(limiter if alone else limiter.named(f"{owner} {known[kind]}"))
     return found
 
 

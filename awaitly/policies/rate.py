@@ -25,7 +25,7 @@ from awaitly.policies.turns import (
 REPLAN = 1.0  # seconds: turns come a little later than planned, so plans age
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class RateLimit(Limiter):
     """So many calls in a time, on average, with bursts: a token bucket.
 
@@ -92,7 +92,7 @@ class RateLimit(Limiter):
         return shared.state(Bucket, self, partial(Bucket, clock=shared.clock))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class SlidingWindow(Limiter):
     """At most so many calls begin in any window of a time, wherever it starts.
 

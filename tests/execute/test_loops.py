@@ -1,10 +1,11 @@
 """A runtime is asked from other threads and loops too; what is asked happens in its own."""
 
 import asyncio
+import threading
 
 import pytest
 
-from awaitly import Ok, gather, step, workflow
+from awaitly import Concurrency, Ok, gather, step, workflow
 from awaitly.errors import RunStopped
 from awaitly.execute.handles import Handle
 from awaitly.model.facts import RunFinished, RunStarted
@@ -81,3 +82,77 @@ def test_a_runtime_whose_loop_has_ended_says_so() -> None:
 
     with pytest.raises(RunStopped, match="loop that does not run any more"):
         asyncio.run(late())
+
+
+class Door:
+    """A step's function waits at it in its own loop, while other threads go on."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = asyncio.Event()
+        self.loops: list[asyncio.AbstractEventLoop] = []
+
+
+_doors: list[Door] = []
+
+
+@step(effect="read", limiter=Concurrency("one at a time", limit=1))
+async def query(x: int) -> int:
+    door = _doors[0]
+    door.loops.append(asyncio.get_running_loop())
+    if x == 0:
+        door.entered.set()
+        await door.open.wait()
+    return x
+
+
+@step(effect="read")
+def legacy(x: int) -> int:
+    assert _doors[0].entered.wait(20)
+    return asyncio.run(query(x))
+
+
+@workflow
+async def querying() -> int:
+    async def then_open() -> int:
+        found = await legacy(2)
+        _doors[0].open.set()
+        return found
+
+    return sum(await gather(query(0), then_open()))
+
+
+@workflow(durable=False)
+async def looking(x: int) -> int:
+    return await query(x)
+
+
+def test_a_plain_step_with_a_loop_of_its_own_has_limiters_of_its_own(run) -> None:
+    async def story() -> None:
+        _doors[:] = [Door()]
+        async with Runtime(store="memory://"):
+            assert await querying.run() == Ok(2)
+
+    run(story())
+
+
+def test_a_run_that_stores_nothing_runs_in_the_loop_of_its_runtime_too(run) -> None:
+    async def story() -> None:
+        door = Door()
+        _doors[:] = [door]
+        async with Runtime(store="memory://") as rt:
+            first = asyncio.create_task(query(0))
+            await asyncio.to_thread(door.entered.wait, 20)
+            loop = asyncio.get_running_loop()
+
+            async def elsewhere() -> object:
+                second = asyncio.create_task(rt.run(looking, 1))
+                await asyncio.sleep(0)
+                loop.call_soon_threadsafe(door.open.set)
+                return await second
+
+            assert await asyncio.to_thread(asyncio.run, elsewhere()) == Ok(1)
+            assert await first == 0
+            assert door.loops == [loop, loop]
+
+    run(story())

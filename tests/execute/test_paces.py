@@ -1,5 +1,7 @@
 """Rates hold for what begins, whatever else the calls of a step wait for."""
 
+import pytest
+
 from awaitly import Concurrency, Ok, RateLimit, SlidingWindow, each, step, workflow
 from awaitly.compile.policies import policy_specs
 from awaitly.policies.clock import pause
@@ -31,6 +33,25 @@ def test_calls_that_waited_for_places_do_not_begin_in_a_burst(scene: Scene) -> N
     scene.play(story())
     assert len(_begun) == 60
     assert max(sum(begun <= other < begun + 1 for other in _begun) for begun in _begun) <= 10
+
+
+@step(effect="read", limiter=[RateLimit(limit=10), RateLimit(limit=2, per="1m").costing(2)])
+async def knock(number: int) -> float:
+    return current_scene().clock.monotonic()
+
+
+@workflow
+async def knocking() -> float:
+    first, second = await knock(1), await knock(2)
+    return second - first
+
+
+def test_a_step_may_have_two_limiters_of_a_kind_without_names(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime(knocking):
+            assert (await knocking.run()).unwrap() == pytest.approx(60)
+
+    scene.play(story())
 
 
 @step(

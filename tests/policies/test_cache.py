@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -436,6 +437,35 @@ def test_it_raises_what_the_function_raises_and_asks_again() -> None:
         with pytest.raises(Down, match="once"):
             await cache.call(fetch)
         assert [await cache.call(fetch) for _ in range(2)] == ["found", "found"]
+
+    alone(story)
+
+
+@dataclass(frozen=True)
+class Size:
+    width: float
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((1,), (True,)),
+        ((1, (2,)), (1, (2.0,))),
+        (frozenset([1]), frozenset([1.0])),
+        (0.0, -0.0),
+        ((0.0,), (-0.0,)),
+        (Size(1), Size(True)),
+        (Size(0.0), Size(-0.0)),
+    ],
+    ids=repr,
+)
+def test_arguments_that_are_equal_and_not_the_same_are_told_apart(one: object, other: object) -> None:
+    async def story(_: VirtualClock) -> None:
+        @Cache("1h")
+        async def shown(value: object) -> str:
+            return repr(value)
+
+        assert [await shown(one), await shown(other), await shown(one)] == [repr(one), repr(other), repr(one)]
 
     alone(story)
 
