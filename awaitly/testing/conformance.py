@@ -11,6 +11,7 @@ class TestMyStore(StoreConformance):
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from awaitly.model.facts import Ending, Fact, RunFinished, RunRetried, RunStarted, StepFinished
@@ -484,6 +485,31 @@ class CatalogConformance:
         assert [record.id for record in await store.list()] == ["d", "c"]
         assert list(await store.read("a")) == []
         assert list(await store.append([creation("a")])) == [Appended.STORED]
+
+    @on_store
+    async def test_old_runs_of_one_workflow_are_removed(self, store: Store, clock: Clock) -> None:
+        """And those of others stay, with the answers that caches keep."""
+        await store.append([creation(run, workflow="x" if run in "ace" else "y") for run in "abcde"])
+        await store.append([ending(run, 1, at=300.0) for run in "abcd"])
+        await store.remember("key", b"kept", now=100.0, expires=300.0)
+        assert await store.purge(ended_before=400.0, limit=1, workflow="x") == 1
+        assert await store.purge(ended_before=400.0, workflow="x") == 1
+        assert await store.purge(ended_before=400.0, workflow="x") == 0
+        assert await store.purge(ended_before=400.0, workflow="nobody's") == 0
+        assert [record.id for record in await store.list()] == ["e", "d", "b"]
+        assert await store.recall("key", 200.0) == b"kept"
+
+    @on_store
+    async def test_an_old_child_is_not_removed_before_its_parent_has_ended(self, store: Store, clock: Clock) -> None:
+        """The parent may not have its result yet, and would begin it again."""
+        child = creation("child")._replace(facts=(replace(started(), parent="parent"),))
+        await store.append([creation("parent"), child])
+        await store.append([ending("child", 1, at=300.0)])
+        assert await store.purge(ended_before=400.0) == 0
+        assert await store.purge(ended_before=400.0, workflow="checkout") == 0
+        await store.append([ending("parent", 1, at=500.0)])
+        assert await store.purge(ended_before=400.0) == 1
+        assert [record.id for record in await store.list()] == ["parent"]
 
     @on_store
     async def test_an_old_run_that_is_being_retried_is_not_removed(self, store: Store, clock: Clock) -> None:

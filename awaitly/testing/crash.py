@@ -290,9 +290,9 @@ class CrashingStore:
         """Count runs."""
         return await self._ask(self.inner.count())
 
-    async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
+    async def purge(self, *, ended_before: float, limit: int = 1000, workflow: str | None = None) -> int:
         """Purge runs."""
-        return await self._ask(self.inner.purge(ended_before=ended_before, limit=limit))
+        return await self._ask(self.inner.purge(ended_before=ended_before, limit=limit, workflow=workflow))
 
     async def recall(self, key: str, now: float) -> bytes | None:
         """Recall an answer."""

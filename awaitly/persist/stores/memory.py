@@ -196,14 +196,19 @@ class MemoryStore:
         """Return how many runs there are by workflow and status."""
         return Counter((stored.workflow, stored.status) for stored in self._runs.values())
 
-    async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
+    async def purge(self, *, ended_before: float, limit: int = 1000, workflow: str | None = None) -> int:
         """Remove runs that ended before a time, with their facts, and answers that expired before it."""
-        self._forget(ended_before)
+        if workflow is None:
+            self._forget(ended_before)
         alive = cache(self._alive)
         old = (
             run
             for run, stored in self._runs.items()
-            if stored.status.ended and _updated(stored) < ended_before and not alive(stored.owner)
+            if stored.status.ended
+            and _updated(stored) < ended_before
+            and workflow in (None, stored.workflow)
+            and not alive(stored.owner)
+            and not self._is_wanted(stored)
         )
         doomed = tuple(islice(old, limit))
         for run in doomed:
@@ -265,6 +270,12 @@ class MemoryStore:
             if stored.status.ended and seq >= len(stored.facts) - 1:
                 del held.seqs[run]
         return True
+
+    def _is_wanted(self, stored: _Run) -> bool:
+        """Whether a run is the child of one that has not ended."""
+        started = stored.facts[0][1]
+        parent = self._runs.get(started.parent or "") if isinstance(started, RunStarted) else None
+        return parent is not None and not parent.status.ended
 
     def _forget(self, now: float) -> None:
         while self._expiring and self._expiring[0][0] <= now:

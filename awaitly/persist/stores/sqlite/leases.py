@@ -29,7 +29,18 @@ WHERE id = ?
 _HELD = "SELECT runs.id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
 _BUSY_OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
 _FREE = "(owner IS NULL OR owner IN (SELECT value FROM json_each(:dead)))"
-_OLD = f"SELECT n FROM runs WHERE ended < :before AND {_FREE} ORDER BY n LIMIT :limit"
+_CHILD_OF_UNFINISHED = """
+EXISTS (
+    SELECT 1 FROM facts CROSS JOIN runs AS parents
+    ON parents.id = iif(json_valid(facts.detail), json_extract(facts.detail, '$.parent'), NULL)
+    WHERE facts.run = runs.n AND facts.seq = 0 AND parents.ended IS NULL
+)
+"""
+_OLD = f"""
+SELECT n FROM runs WHERE {{of}} ended < :before AND {_FREE} AND NOT {_CHILD_OF_UNFINISHED} LIMIT :limit
+"""
+_EVERY_OLD = _OLD.format(of="")
+_OLD_OF_WORKFLOW = _OLD.format(of="workflow = :workflow AND")
 _OF_OLD = "WHERE {column} IN (SELECT value FROM json_each(?))"
 _OF_WORKFLOWS = "ended IS NULL AND workflow IN (SELECT value FROM json_each(:workflows))"
 _WAITING = f"""
@@ -103,11 +114,12 @@ def claimable(
     return [record(row) for row in connection.execute(RECORD + _WAITING, wanted).fetchall()]
 
 
-def purge(connection: Connection, lapses: Lapses, ended_before: float, limit: int) -> int:
+def purge(connection: Connection, lapses: Lapses, ended_before: float, limit: int, workflow: str | None) -> int:
     """Remove runs that ended before a time and that nobody alive owns, with their facts."""
     with transaction(connection):
-        wanted = {"dead": _dead(connection, lapses), "before": ended_before, "limit": limit}
-        old = json.dumps([n for (n,) in connection.execute(_OLD, wanted).fetchall()])
+        wanted = {"dead": _dead(connection, lapses), "before": ended_before, "limit": limit, "workflow": workflow}
+        select = _EVERY_OLD if workflow is None else _OLD_OF_WORKFLOW
+        old = json.dumps([n for (n,) in connection.execute(select, wanted).fetchall()])
         connection.execute(f"DELETE FROM facts {_OF_OLD.format(column='run')}", (old,))
         removed = connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount
         if removed:

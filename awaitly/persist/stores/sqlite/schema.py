@@ -78,6 +78,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    ("CREATE INDEX runs_ended ON runs (workflow, ended) WHERE ended IS NOT NULL",),
 )
 
 

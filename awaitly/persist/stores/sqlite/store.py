@@ -160,10 +160,13 @@ class SqliteStore:
         """Return how many runs there are by workflow and status."""
         return await self._read(catalog.count)
 
-    async def purge(self, *, ended_before: float, limit: int = 1000) -> int:
+    async def purge(self, *, ended_before: float, limit: int = 1000, workflow: str | None = None) -> int:
         """Remove runs that ended before a time, with their facts, and answers that expired before it."""
-        await self._write(lambda connection: answers.forget(connection, ended_before, limit))
-        return await self._write(lambda connection: leases.purge(connection, self._lapses, ended_before, limit))
+        if workflow is None:
+            await self._write(lambda connection: answers.forget(connection, ended_before, limit))
+        return await self._write(
+            lambda connection: leases.purge(connection, self._lapses, ended_before, limit, workflow)
+        )
 
     async def recall(self, key: str, now: float) -> bytes | None:
         """Return what is remembered under a key, unless it has expired."""
