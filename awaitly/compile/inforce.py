@@ -150,9 +150,8 @@ class InForce:
     def graph(self, graph: Graph) -> Graph:
         """Return a workflow's graph with what settings say about its runs."""
         table = table_of(self._settings.workflows, graph.workflow)
-        if table is None or table.deadline is None:
-            return graph
-        return graph.model_copy(update={"deadline": table.deadline})
+        given = {} if table is None else {name: getattr(table, name) for name in ("deadline", "retention")}
+        return graph.model_copy(update={name: value for name, value in given.items() if value is not None})
 
     def deadline(self, workflow: Workflow[..., Any, Any]) -> float | None:
         """Return the seconds that a run of a workflow may take."""

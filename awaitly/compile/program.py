@@ -120,6 +120,7 @@ def _graph(found: Parsed) -> Graph:
         version=declared.version,
         key=declared.key,
         deadline=declared.deadline,
+        retention=declared.retention,
         durable=declared.durable,
         parameters=_parameters(main),
         result=_result(main),

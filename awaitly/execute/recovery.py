@@ -9,13 +9,18 @@ from awaitly.model.program import Program
 from awaitly.model.state import RunRecord
 
 SWEEP = 1.0  # seconds between two looks
+PURGE = 60.0  # seconds between two looks for runs that have been kept long enough
+PORTION = 200  # of them that are removed at once: others want to write, too
 PAGE = 1000  # runs that one look takes over
 
 _log = logging.getLogger("awaitly")
 
 
 class Recovery:
-    """Takes over, for one engine, the unfinished runs of known workflows that nobody alive owns."""
+    """Takes over, for one engine, the unfinished runs of known workflows that nobody alive owns.
+
+    It also removes their ended runs when the time is over for which those are kept.
+    """
 
     def __init__(self, engine: Engine, *, takes_over: bool = True) -> None:
         self._engine = engine
@@ -24,6 +29,8 @@ class Recovery:
         self._reported: set[str] = set()
         self._seen: str | None = None  # the last run of the page that was looked at
         self._timer: Timer | None = None
+        self._purges: dict[str, float] = {}  # when each workflow's old runs are removed next
+        self._purging = False
 
     async def open(self) -> None:
         """Look around now, and then again and again."""
@@ -46,6 +53,7 @@ class Recovery:
         """Take over the runs that nobody alive owns, one page of them after another."""
         if not self._takes_over:
             return
+        self._tidy()
         engine = self._engine
         if engine.admission.room == 0:
             return  # somebody else may have room for them
@@ -65,6 +73,32 @@ class Recovery:
             if record.id not in self._reported:
                 self._reported.add(record.id)
                 _log.error("run %s cannot be continued: %s", record.id, error)
+
+    def _tidy(self) -> None:
+        """Begin to remove what has been kept long enough, if it is time to look for that."""
+        now = self._engine.clock.monotonic()
+        due = [name for name in self._keeping() if self._purges.get(name, now) <= now]
+        if due and not self._purging and not self._engine.closed:
+            self._purging = True
+            self._engine.errands.begin(self._purge(due))
+
+    def _keeping(self) -> dict[str, float]:
+        """Return the workflows whose ended runs are kept for a while, and for how many seconds."""
+        kept = {name: program.graph.retention for name, program in self._programs.items()}
+        return {name: seconds for name, seconds in kept.items() if seconds is not None}
+
+    async def _purge(self, workflows: list[str]) -> None:
+        engine = self._engine
+        try:
+            for name in workflows:
+                self._purges[name] = engine.clock.monotonic() + PURGE
+                before = engine.clock.time() - self._keeping()[name]
+                if await engine.store.purge(ended_before=before, limit=PORTION, workflow=name) == PORTION:
+                    del self._purges[name]  # the next look goes on with it
+        except AwaitlyError as error:
+            _log.warning("the store could not be asked to remove old runs: %s", error)
+        finally:
+            self._purging = False
 
     def _look_later(self) -> None:
         interval = min(SWEEP, self._engine.lease.ttl / 3)

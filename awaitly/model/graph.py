@@ -268,6 +268,7 @@ class Graph(_Value):
     version: str | None = None
     key: str | None = None
     deadline: float | None = None
+    retention: float | None = None  # seconds that ended runs are kept; None: for ever
     durable: bool = True
     parameters: tuple[tuple[str, str], ...] = ()  # name, annotation as text
     result: str = "Any"
