@@ -29,7 +29,7 @@ class Withheld(BaseException):
 class CallCourse(Course):
     """One durable call on its way through its policies."""
 
-    __slots__ = ("_run", "attempt_due", "known", "made", "unknown")
+    __slots__ = ("_run", "attempt_due", "given_up", "known", "made", "unknown")
 
     def __init__(self, run: "Run", call: Call) -> None:
         services = run.services
@@ -44,6 +44,7 @@ class CallCourse(Course):
         self.kwargs = call.kwargs
         self.made = call
         self.attempt_due: float | None = None  # on the monotonic clock: when the attempt's timeout is over
+        self.given_up: Exception | None = None  # what a restart found, and after which no attempt may follow
         self.unknown = False  # whether what the last attempt did to the world is not known
         self.known = run.log.appended  # what happens in the run after this happens while the call waits
         self._run = run
@@ -56,6 +57,11 @@ class CallCourse(Course):
         self.attempts = self.made.attempts = scheduled.attempts
         self.began -= max(0.0, now - scheduled.since)
         return max(0.0, scheduled.due - now)
+
+    def failed(self, error: BaseException) -> None:
+        """Note what the last attempt failed with, here or in an earlier process."""
+        # One that ran out of time may have done it, even where that is a declared failure.
+        self.unknown = isinstance(error, (StepTimeout, StepDeadline)) or not isinstance(error, self.expected)
 
     async def execute(self) -> Any:
         """Execute one attempt: the innermost layer. It begins when it has a thread and the lease holds.
@@ -91,8 +97,7 @@ class CallCourse(Course):
         except RunStopped as error:
             raise RunSuspended(f"step {self.name} was interrupted: {error}") from error
         except BaseException as error:
-            # One that ran out of time may have done it, even where that is a declared failure.
-            self.unknown = isinstance(error, (StepTimeout, StepDeadline)) or not isinstance(error, self.expected)
+            self.failed(error)
             raise
         finally:
             self.attempting -= 1

@@ -79,15 +79,25 @@ def _encoded_error(codec: ValueCodec, ending: Ending, error: Any, step: str) -> 
     return Outcome(ending, error=restored, raised=raisable(restored, step)), payload
 
 
-def reported(binding: StepBinding, payload: bytes) -> tuple[Outcome, bytes]:
-    """Return the outcome of an error that was encoded before.
+def reported(binding: StepBinding, payload: bytes) -> Exception:
+    """Return an error that was encoded before, as the step's policies see it.
 
     Raises:
         CorruptCheckpoint: If it is none that the step can have.
     """
     error = binding.failure.decode(payload)
-    ending = Ending.UNEXPECTED if isinstance(error, UnexpectedError) else Ending.FAILURE
-    return Outcome(ending, error=error, raised=raisable(error, binding.name)), payload
+    return error if isinstance(error, Exception) else Returned(error)
+
+
+def was(error: Exception, kind: type[Exception]) -> bool:
+    """Whether an error is of a class, or stands for one of that class, as an undeclared one does once it was stored."""
+    if isinstance(error, kind):
+        return True
+    if not isinstance(error, UnexpectedError):
+        return False
+    if error.type_name in (kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"):
+        return True
+    return any(was(error, narrower) for narrower in kind.__subclasses__())
 
 
 def restored(binding: StepBinding, fact: StepFinished) -> Outcome:

@@ -93,9 +93,10 @@ class Fallback:
             if not isinstance(error, self.on):
                 raise
             # In here, so that an error of the fallback has this one as its context.
-            return await course.substitute(partial(self._answer, course), error)
+            return await course.substitute(partial(self.answer, course), error)
 
-    async def _answer(self, course: Course) -> Any:
+    async def answer(self, course: Course) -> Any:
+        """Return what takes the place of a call."""
         if isinstance(self.to, _Unset):
             return self.value
         answer = self.to(*course.args, **course.kwargs)

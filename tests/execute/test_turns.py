@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from awaitly import Concurrency, Ok, RateLimit, Retry, Runtime, Workflow, gather, step, workflow
+from awaitly import Concurrency, Err, Ok, RateLimit, Retry, Runtime, Workflow, gather, step, workflow
 from awaitly.errors import RunCancelled
 from awaitly.model.facts import StepFinished, StepStarted, StepWithheld
 from awaitly.persist.ports import Append, Appended
@@ -294,5 +294,7 @@ async def cancelled_later(scene: Scene, flow: Flow, *, holds: str) -> bool:
         await scene.turns()
         at_once = ends.done()
         scene.release(holds)
-        assert isinstance((await ends).error, RunCancelled)
+        result = await ends
+        assert isinstance(result, Err)
+        assert isinstance(result.error, RunCancelled)
     return at_once
