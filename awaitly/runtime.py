@@ -32,6 +32,7 @@ from awaitly.result import Err, Ok
 
 if TYPE_CHECKING:
     from awaitly.compile.library import Library
+    from awaitly.execute.closing import Closed
     from awaitly.execute.control import Control
     from awaitly.execute.history import Arguments, ForkPlan, Verdict
     from awaitly.execute.hosts import PlainHost
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from awaitly.persist.ports import Store
     from awaitly.settings import Settings
     from awaitly.watching import Watching
+
+LAST_NOTICES = 2.0  # seconds that sinks and exporters have at least, however long the runs took to end
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -87,7 +90,7 @@ class Runtime:
         self._given_store = store
         self._sinks = tuple(sinks)
         self.watchers = tuple(watchers)
-        self._closing = False
+        self._ending: asyncio.Task[Closed] | None = None  # its shutdown, under way or over
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._control: Control | None = None  # while it is open
         self.watching: Watching | None = None  # while it is open, if anybody watches
@@ -116,7 +119,7 @@ class Runtime:
         except ValueError:  # left in another context than entered, as fixtures do
             HOST.set(None)
             SHARED.set(None)
-        await self.shutdown()
+        await self.shutdown(go_on=None if error is None else 0)
 
     async def open(self) -> None:
         """Open the store, register with it, and take over unfinished runs of the given workflows.
@@ -127,7 +130,7 @@ class Runtime:
         given = self._given_store if self._given_store is not None else self.settings.store
         store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
         self.loop = self.states.loop = asyncio.get_running_loop()
-        self._closing = False
+        self._ending = None
         await store.open()
         self.watching = _watching(self.settings, self._sinks, self.watchers, self.clock)
         control = self._controlling(store)
@@ -145,27 +148,46 @@ class Runtime:
             raise
 
     @at_home
-    async def shutdown(self, timeout: Duration | None = None) -> None:
-        """Stop: attempts under way finish and are recorded within ``timeout``; the rest is resumable at once.
+    async def shutdown(self, timeout: Duration | None = None, *, go_on: Duration | None = None) -> "Closed":
+        """Stop: begin no runs, let those that are executed end, give the others back, then close sinks and the store.
+
+        Runs that would only wait are given back at once, the others when the time is over. Whoever gives up waiting
+        for it does not stop it, and another call waits for the same.
 
         Args:
-            timeout: A duration; default: the setting ``shutdown_timeout``.
+            timeout: How long attempts that are under way may take to finish; default: the setting
+                ``shutdown_timeout``.
+            go_on: For how much of that runs go on as always, and begin further steps; default: two thirds. With 0
+                only what is under way finishes, which is also what leaving ``async with`` by an exception does.
+
+        Returns:
+            What became of the runs.
         """
-        control, self._control = self._control, None
-        if control is None:
-            return
-        self._closing = True
-        self.vitals.closing()
+        from awaitly.execute.closing import GOES_ON, Closed
+
+        if self._ending is None:
+            if self._control is None:
+                return Closed()
+            allowed = _duration(timeout, self.settings.shutdown_timeout, "timeout= of shutdown()")
+            ends = self._shut_down(self._control, allowed, _duration(go_on, allowed * GOES_ON, "go_on= of shutdown()"))
+            self._ending = asyncio.get_running_loop().create_task(ends, context=_neutral_context())
+            self.vitals.closing()
+        return await asyncio.shield(self._ending)
+
+    async def _shut_down(self, control: "Control", timeout: float, go_on: float) -> "Closed":
+        until = self.clock.monotonic() + timeout
         self.library.close()
-        allowed = self.settings.shutdown_timeout if timeout is None else seconds(timeout, what="timeout= of shutdown()")
         try:
-            await control.close(allowed)
-            if self.watching is not None:
-                self.watching.leave()
-                await self.watching.close(allowed)
+            return await control.close(timeout, go_on)
         finally:
-            self.vitals.closed()
-            await control.engine.store.close()
+            try:
+                if self.watching is not None:
+                    self.watching.leave()
+                    await self.watching.close(max(min(LAST_NOTICES, timeout), until - self.clock.monotonic()))
+            finally:
+                self._control = None
+                self.vitals.closed()
+                await control.engine.store.close()
 
     def watch(self, watcher: "Watcher") -> None:
         """Let one more watcher of awaitly's own observe what happens.
@@ -315,7 +337,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             Mismatch: If what it recorded does not fit the code; it stays as it is.
         """
-        return await self._opened().resume(run_id)
+        return await self._accepting().resume(run_id)
 
     @at_home
     async def cancel(self, run_id: str, reason: str = "") -> bool:
@@ -330,7 +352,7 @@ class Runtime:
             RunNotFound: If there is no run with this id.
             RunRefused: If it has not failed, or if effects that are stored would be repeated: fork it then.
         """
-        return await self._opened().retry(run_id)
+        return await self._accepting().retry(run_id)
 
     @at_home
     async def fork(
@@ -358,7 +380,7 @@ class Runtime:
             RunRefused: If nothing of that name is recorded, or a flag cannot have another value than it had.
             ConfigurationError: For flags that no step has.
         """
-        return await self._opened().fork(run_id, at=at, id=id, arguments=arguments, flags=flags)
+        return await self._accepting().fork(run_id, at=at, id=id, arguments=arguments, flags=flags)
 
     @at_home
     async def plan_fork(
@@ -402,7 +424,7 @@ class Runtime:
         flags: Mapping[str, FlagValue] | None = None,
     ) -> Any:
         """Begin a run; ``flags`` are those of the run in which it is begun, which its own options change."""
-        control = self._opened()
+        control = self._accepting()
         program = self.library.program(workflow)
         if options.flags:
             self.library.check_flags(program, options.flags)
@@ -417,9 +439,14 @@ class Runtime:
         if self.watching is not None:
             self.watching.bus.publish("", "", fact)
 
-    def _opened(self) -> "Control":
-        if self._control is None and self._closing:
+    def _accepting(self) -> "Control":
+        if self._ending is not None:
             raise ShuttingDown("the runtime is shutting down")
+        return self._opened()
+
+    def _opened(self) -> "Control":
+        if self._control is None and self._ending is not None:
+            raise ShuttingDown("the runtime is shut down")
         if self._control is None:
             raise RunStopped("the runtime is not open", hint="use it inside: async with Runtime(...) as rt")
         return self._control
@@ -539,6 +566,10 @@ def _settings() -> "Settings":
     from awaitly.settings import read_settings
 
     return read_settings()
+
+
+def _duration(given: Duration | None, default: float, what: str) -> float:
+    return default if given is None else seconds(given, what=what)
 
 
 def _neutral_context(states: Shared | None = None) -> Context:

@@ -94,6 +94,7 @@ async def _followed(
     try:
         result = await interrupts.until(handle.result())
     except Interrupted as interrupted:
+        await runtime.shutdown(go_on=0)
         return Ended(id=handle.id, workflow=workflow, result=None, status=interrupted.status)
     except (Mismatch, ChangedArguments) as error:  # the same command would fail again
         error.add_note("\n".join(conduct.ways.unfit(handle.id)))

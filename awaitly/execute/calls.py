@@ -24,8 +24,8 @@ class Call:
     """One piece of work of a run and those who wait for it: several, where a key names it more than once."""
 
     __slots__ = (
-        "args", "arguments", "attempt", "attempts", "began", "binding", "chosen", "context", "guarded", "identity",
-        "kwargs", "outcome", "phase", "replayed", "stop", "waiters", "withdrawn",
+        "args", "arguments", "attempt", "attempts", "began", "binding", "chosen", "context", "due", "guarded",
+        "identity", "kwargs", "outcome", "phase", "replayed", "stop", "waiters", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, identity: str, binding: StepBinding, args: Any, kwargs: Any, arguments: str) -> None:
@@ -41,6 +41,7 @@ class Call:
         self.attempt: asyncio.Task[None] | None = None
         self.attempts = 0  # that have begun
         self.began: float | None = None  # when it was launched
+        self.due: float | None = None  # likewise of the wall clock: when its next attempt is, while it waits for that
         self.outcome: Outcome | None = None
         self.replayed = False  # it was made before anything happened here: it may have been under way elsewhere
         self.withdrawn = False  # the body does not want it any more: no other attempt begins

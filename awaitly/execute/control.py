@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from awaitly.errors import NotSupported, RunNotFound
+from awaitly.execute.closing import Closed
 from awaitly.execute.engine import Engine
 from awaitly.execute.handles import Handle
 from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, plan_fork
@@ -77,10 +78,10 @@ class Control:
         """Take over unfinished runs that nobody owns, now and then again and again."""
         await self._recovery.open()
 
-    async def close(self, timeout: float) -> None:
-        """Stop: attempts under way finish and are recorded within so many seconds; the rest is resumable at once."""
+    async def close(self, timeout: float, go_on: float) -> Closed:
+        """Let runs end, of the ``timeout`` seconds ``go_on`` as always; the rest is resumable at once."""
         self._recovery.close()
-        await self.engine.close(timeout)
+        return await self.engine.close(timeout, go_on)
 
     async def begin(
         self, program: Program, options: Any, args: Any, kwargs: Any, wanted: Literal["value", "result", "handle"]

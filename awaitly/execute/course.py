@@ -119,8 +119,7 @@ class CallCourse(Course):
         self.made.phase = Phase.WAITING  # only here: an outcome that is on its way is not to be cancelled
         if parking:
             raise Withheld
-        await pause(self.clock, delay)
-        await self._stable()
+        await self._rest(delay)
 
     async def substitute(self, answer: AnyCall[T], error: Exception) -> T:
         """Let a fallback answer. It may be an effect, so it begins like one and finishes like one.
@@ -145,7 +144,14 @@ class CallCourse(Course):
     async def waited(self, delay: float) -> None:
         """Wait for what is left of a delay that began in an earlier process."""
         left = self.remaining()
-        await pause(self.clock, delay if left is None else max(0.0, min(delay, left)))
+        await self._rest(delay if left is None else max(0.0, min(delay, left)))
+
+    async def _rest(self, delay: float) -> None:
+        self.made.due = self.clock.time() + delay
+        try:
+            await pause(self.clock, delay)
+        finally:
+            self.made.due = None
         await self._stable()
 
     def _schedule(self, delay: float, error: BaseException) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,11 +14,13 @@ from awaitly.errors import (
     Mismatch,
     RunNotFound,
     RunStopped,
+    ShuttingDown,
     StoreError,
     StuckRun,
 )
 from awaitly.execute.admission import Admission, Queued
 from awaitly.execute.claims import Claims
+from awaitly.execute.closing import Closed, Closing
 from awaitly.execute.errands import Errands
 from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome
@@ -41,9 +42,7 @@ from awaitly.model.facts import (
     RunStarted,
 )
 from awaitly.model.program import Program
-from awaitly.policies.timeout import Expired, within
 
-LAST_TURNS = 1.0  # seconds that stopped bodies have for their finally blocks
 CLAIMS = 5  # without a new fact in between: then a run is stuck
 STUCK = "find out what kills its process or stops it, then: awaitly runs resume"
 
@@ -80,7 +79,8 @@ class Engine:
         self.starting: dict[str, asyncio.Future[None]] = {}  # runs whose start is being stored
         self.active: dict[str, Active] = {}
         self.admission = Admission(services.most_runs, waits=services.runs_wait)
-        self.closed = False
+        self.closed = False  # no other run may begin
+        self.parking = False  # nothing may begin
         self._sites: dict[int, tuple[Program, SiteIndex]] = {}
         self._unfit: dict[str, tuple[str, AwaitlyError]] = {}  # by run: a graph that it does not fit, and why
 
@@ -89,30 +89,21 @@ class Engine:
         watch(asyncio.get_running_loop(), self.services.host)
         await self.lease.open()
 
-    async def close(self, timeout: float) -> None:
-        """Stop: what is under way is recorded within ``timeout`` seconds, the rest is resumable at once."""
+    async def close(self, timeout: float, go_on: float) -> Closed:
+        """Let runs end within ``timeout`` seconds; the rest is resumable at once.
+
+        Args:
+            timeout: The seconds that what is under way may take.
+            go_on: The seconds of these in which runs go on as always, and begin further steps.
+        """
         self.closed = True
         self.errands.close()
-        stopping = RunStopped("the runtime is shutting down", hint="the run continues where it is resumed")
-        for run_id in list(self.admission.queue):
-            queued = self.admission.take(run_id)
-            await self.claims.give_back(run_id, queued.log.fence, stopping)
-        tasks = [active.task for active in self.active.values()]
-        for active in list(self.active.values()):
-            active.run.park(stopping)
-        if tasks:
-            with suppress(Expired):
-                await within(asyncio.wait(tasks), timeout, self.clock)
-        for active in list(self.active.values()):
-            active.run.stop(stopping)
-        if tasks:
-            await asyncio.wait(tasks, timeout=LAST_TURNS)
-        for active in list(self.active.values()):
-            active.task.cancel()  # its body does not give way
-        if tasks:
-            await asyncio.wait(tasks)
-        await self.services.committer.drain()
-        await self.lease.close()
+        try:
+            return await Closing(self).close(timeout, go_on)
+        finally:
+            await self.errands.settle()
+            await self.services.committer.drain()
+            await self.lease.close()
 
     # Executing.
 
@@ -158,7 +149,13 @@ class Engine:
         cancelled: str | None = None,
         resumed: bool = False,
     ) -> None:
-        """Execute a run that this process owns, from its start and what is recorded, as soon as there is room."""
+        """Execute a run that this process owns, from its start and what is recorded, as soon as there is room.
+
+        Raises:
+            ShuttingDown: If nothing begins here any more.
+        """
+        if self.parking:
+            raise ShuttingDown("the runtime is shutting down")
         if started.parent is not None:
             self._execute(program, log, started, facts, cancelled=cancelled, resumed=resumed)
         elif not self.admission.full:

@@ -45,6 +45,11 @@ class Errands:
         for task in list(self._tasks):
             task.cancel()
 
+    async def settle(self) -> None:
+        """Wait until nothing is under way any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from awaitly.errors import AwaitlyError, RunRefused, StoreError
+from awaitly.errors import AwaitlyError, RunRefused, ShuttingDown, StoreError
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
@@ -198,15 +198,22 @@ OPAQUE = frozenset({"opaque-call", "io-outside-step"})
 
 
 async def follow(engine: Engine, run_id: str) -> AsyncIterator[Fact]:
-    """Yield the facts of a run as they are stored, from its start to its end, wherever it is executed."""
+    """Yield the facts of a run as they are stored, from its start to its end, wherever it is executed.
+
+    Raises:
+        ShuttingDown: If this process will not see the end of it.
+    """
     seen = -1
     while True:
+        leaving = engine.closed and run_id not in engine.active
         facts = await engine.store.read(run_id, after=seen)
         for fact in facts:
             yield fact
             if isinstance(fact, RunFinished):
                 return
         seen += len(facts)
+        if leaving:
+            raise ShuttingDown("the runtime is shutting down")
         await pause(engine.clock, FOLLOW)
 
 

@@ -16,7 +16,7 @@ class Openable(Protocol):
     async def open(self) -> None:
         """Begin."""
 
-    async def shutdown(self) -> None:
+    async def shutdown(self) -> object:
         """End."""
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from awaitly.errors import AwaitlyError, RunStopped, RunSuspended, UnexpectedError
+from awaitly.errors import AwaitlyError, RunStopped, RunSuspended, ShuttingDown, UnexpectedError
 from awaitly.execute.attempts import Callee
 from awaitly.execute.calls import Call, Phase
 from awaitly.execute.course import CallCourse, Withheld
@@ -71,8 +71,11 @@ class Performer:
             pass  # nobody waits for it here: the run stops, or the call has ended
         except RunSuspended as stopped:
             # What it waited for has stopped without ending, and so does this run; a shutdown lets the others finish.
-            if not run.parking:
-                run.stop(stopped.__cause__ if isinstance(stopped.__cause__, AwaitlyError) else RunStopped(str(stopped)))
+            cause = stopped.__cause__
+            if isinstance(cause, ShuttingDown):
+                run.park(cause)
+            elif not run.parking:
+                run.stop(cause if isinstance(cause, AwaitlyError) else RunStopped(str(stopped)))
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the body waiting for ever
             run.stop(UnexpectedError.of(error, step=call.binding.name))
         except BaseException as error:
@@ -120,6 +123,11 @@ class Performer:
                 seconds=0.0 if call.began is None else now - call.began,
             )
         )  # fmt: skip
+
+    @property
+    def affects(self) -> bool:
+        """Whether an effect is under way; what a child run does is that run's."""
+        return any(call.guarded and call.phase is Phase.BEGUN and call.stop is None for call in self._begun)
 
     def stop(self) -> None:
         """Cancel what may be cancelled: the outcome of an effect under way is lost, but not the effect."""

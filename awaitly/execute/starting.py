@@ -54,8 +54,7 @@ async def start(engine: Engine, program: Program, args: Any, kwargs: Any, asked:
         ShuttingDown: If the runtime is shutting down.
         Overloaded: If as many runs are executed here as may be, and others do not wait. Nothing was stored.
     """
-    if engine.closed:
-        raise ShuttingDown("the runtime is shutting down")
+    _check_open(engine, asked)
     watch(asyncio.get_running_loop(), engine.services.host)
     run_id = _chosen_id(program, args, kwargs, asked)
     if asked.parent is None and engine.admission.refuses and await engine.store.find(run_id) is None:
@@ -63,10 +62,17 @@ async def start(engine: Engine, program: Program, args: Any, kwargs: Any, asked:
     started = _started(engine, run_id, program, args, kwargs, asked)
     while run_id in engine.starting:
         await asyncio.wait([engine.starting[run_id]])
+    _check_open(engine, asked)
     if run_id not in engine.active and await _created(engine, program, run_id, started):
         return run_id
     await _join(engine, program, run_id, started, asked)
     return run_id
+
+
+def _check_open(engine: Engine, asked: Beginning) -> None:
+    """Refuse runs during a shutdown; those that go on meanwhile begin children."""
+    if engine.closed and (asked.parent is None or engine.parking):
+        raise ShuttingDown("the runtime is shutting down")
 
 
 async def start_child(

@@ -1,6 +1,7 @@
 """Waiting in a body: sleeps and time limits; due times are recorded, firing has its place in the order."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -83,6 +84,14 @@ class Timers:
             self._deadline = self._call_at(due, self._expire)
         for wait in sorted(self._waits.values(), key=lambda wait: wait.due):
             self._arm(wait)
+
+    @property
+    def due(self) -> float:
+        """When the next one fires, on the wall clock; infinity if there is none."""
+        dues = [wait.due for wait in self._waits.values() if not wait.fired]
+        if self._deadline is not None and self._run.deadline is not None:
+            dues.append(self._run.deadline)
+        return min(dues, default=math.inf)
 
     def stop(self, error: BaseException) -> None:
         """Disarm everything and wake the sleepers with an error."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from awaitly.errors import CorruptCheckpoint, LeaseLost, RunNotFound, RunStopped
+from awaitly.errors import CorruptCheckpoint, LeaseLost, RunNotFound, RunStopped, ShuttingDown
 from awaitly.execute import ending
 from awaitly.execute.engine import Engine
 from awaitly.execute.outcomes import Outcome
@@ -20,6 +20,7 @@ async def outcome(engine: Engine, program: Program, run_id: str) -> Outcome:
 
     Raises:
         RunNotFound: If there is no such run.
+        ShuttingDown: If this process will not see the end of it.
         AwaitlyError: If the run stopped here without ending.
     """
     wait = POLL
@@ -40,6 +41,8 @@ async def outcome(engine: Engine, program: Program, run_id: str) -> Outcome:
             )
         if record.status.ended:
             return ending.restored(program, await _end_of(engine.store, run_id))
+        if engine.closed:  # it is executed elsewhere, or will be
+            raise ShuttingDown("the runtime is shutting down")
         if run_id not in engine.active and not await engine.take_over(program, run_id):
             await pause(engine.clock, wait)
             wait = min(POLL_MOST, wait * 1.5)

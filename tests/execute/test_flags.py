@@ -549,10 +549,11 @@ def test_a_shutdown_does_not_wait_for_a_decision_which_is_made_again(scene: Scen
         async with runtime(scene, hanging, one) as rt:
             await rt.start(one.options(id="run"), "a")
             await scene.turns()
+            await rt.shutdown(go_on=0)
         assert scene.clock.time() == began
         hanging.go.set()
         await scene.turns()
-        assert scene.facts("run") == ["RunStarted"]
+        assert scene.facts("run") == ["RunStarted", "StepWithheld charge#0"]
         async with runtime(scene, provider, one) as rt:
             handle = await rt.handle("run")
             assert await handle.result() == Ok("a by v2")

@@ -372,6 +372,7 @@ def test_an_attempt_that_did_not_happen_during_a_shutdown_is_not_ambiguous_after
         async with scene.runtime() as rt:
             await rt.start(retrying.options(id="run"), "a")
             await scene.until("a")
+            await rt.shutdown(go_on=0)
         assert scene.attempts["a"] == [1]
         assert await resumed(scene, retrying) == Ok("a")
         assert scene.attempts["a"] == [1, 2]

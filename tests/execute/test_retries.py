@@ -245,6 +245,7 @@ def test_after_an_interruption_of_a_short_delay_attempts_are_counted_from_the_la
         async with scene.runtime(quickly) as rt:
             await rt.start(quickly.options(id="run"), "a")
             await scene.clock.advance("5s")
+            await rt.shutdown(go_on=0)
         assert scene.attempts["a"] == [1, 2]
         assert (await resumed(scene, quickly)).is_err()
         assert scene.attempts["a"] == [1, 2, 2, 3]
@@ -405,6 +406,7 @@ def test_an_attempt_that_fails_during_a_shutdown_is_neither_final_nor_followed_b
         async with scene.runtime(flow) as rt:
             await rt.start(flow.options(id="run"), "a")
             await scene.until("a")
+            await rt.shutdown(go_on=0)
         assert scene.attempts["a"] == [1]
         assert [fact.attempts for fact in scene.stored("run", RetryScheduled)] == [1]
         assert scene.stored("run", StepFinished) == []

@@ -62,21 +62,11 @@ def test_an_effect_under_way_finishes_and_is_recorded(scene: Scene) -> None:
         async with scene.runtime(two) as rt:
             await rt.start(two.options(id="run"), 1)
             await scene.until("a")
+            await rt.shutdown(go_on=0)
         assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
         async with scene.runtime(two) as rt:
             assert await (await rt.handle("run")).result() == Ok("b")
         assert scene.log == ["a", "a done", "b", "b done"]
-
-    scene.play(story())
-
-
-def test_nothing_new_begins_while_it_shuts_down(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["a"] = 5
-        async with scene.runtime(two) as rt:
-            await rt.start(two.options(id="run"), 1)
-            await scene.until("a")
-        assert "b" not in scene.log
 
     scene.play(story())
 

@@ -100,7 +100,7 @@ def test_one_that_has_no_thread_yet_does_not_begin_during_a_shutdown(scene: Scen
         async with scene.runtime(both) as rt:
             await both.options(id="run").start()
             await asyncio.to_thread(desk.entered.wait)
-            shutdown = asyncio.create_task(rt.shutdown())
+            shutdown = asyncio.create_task(rt.shutdown(go_on=0))
             await scene.turns()
             desk.leave.set()
             await shutdown

@@ -459,7 +459,7 @@ def test_a_shutdown_drops_what_waits_and_records_what_is_under_way(scene: Scene)
             await rt.start(crowd.options(id="run"), "x")
             await scene.clock.advance("2s")
             before = scene.clock.time()
-            shutdown = asyncio.create_task(rt.shutdown())
+            shutdown = asyncio.create_task(rt.shutdown(go_on=0))
             await scene.clock.advance("3s")
             scene.release("other")
             await shutdown
@@ -474,15 +474,15 @@ def test_a_shutdown_drops_what_waits_and_records_what_is_under_way(scene: Scene)
     scene.play(story())
 
 
-@pytest.mark.parametrize("flow", [short, long, long_read])
-def test_a_shutdown_does_not_wait_for_a_delay(scene: Scene, flow: Flow) -> None:
+@pytest.mark.parametrize(("flow", "given"), [(short, {"go_on": 0}), (long, {}), (long_read, {})])
+def test_a_shutdown_does_not_wait_for_a_delay(scene: Scene, flow: Flow, given: dict[str, Any]) -> None:
     async def story() -> None:
         scene.failing["a"] = [Busy("a")]
         async with scene.runtime() as rt:
             await rt.start(flow.options(id="run"), "a")
             await scene.clock.settle()
             before = scene.clock.time()
-            await rt.shutdown()
+            await rt.shutdown(**given)
             assert scene.clock.time() == before
         async with scene.runtime(flow, store=scene.view()) as rt:
             assert await (await rt.handle("run")).result() == Ok("a")

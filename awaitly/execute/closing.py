@@ -1,0 +1,159 @@
+"""How an engine closes: runs go on for a time, those that would only wait are given back, at last nothing begins."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from awaitly.errors import ShuttingDown
+from awaitly.execute.run import Run
+from awaitly.policies.timeout import Expired, within
+
+if TYPE_CHECKING:
+    from awaitly.execute.engine import Active, Engine
+
+GOES_ON = 2 / 3  # of the time: then nothing begins any more, and what is left of it is for what is under way
+PATIENCE = 1.0  # seconds that a run may wait for something before it is given back
+LOOK = 0.05  # seconds between two looks at what runs wait for
+ROUNDING = 1e-6  # seconds: of a clock that counts from long ago, less than this may be no time at all
+LAST_TURNS = 1.0  # seconds that stopped bodies have for their finally blocks
+ABANDONED = 75  # EX_TEMPFAIL: try again
+
+_log = logging.getLogger("awaitly")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What became of the runs that were executed here when the runtime was shut down.
+
+    Attributes:
+        ended: how many ended in the time that they were given, children not counted.
+        left: the ids of those that did not: they were given back, and go on wherever they are taken over.
+        abandoned: the ids of runs whose effects were under way when the time was over. What the effects did to the
+            world is not known: they are executed again, or are ambiguous (``effect="once"``).
+    """
+
+    ended: int = 0
+    left: tuple[str, ...] = ()
+    abandoned: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """What the process should end with: 0, or 75 if effects were abandoned."""
+        return ABANDONED if self.abandoned else 0
+
+
+class Closing:
+    """Closes one engine, once."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._clock = engine.clock
+        self._error = ShuttingDown("the runtime is shutting down", hint="the run continues where it is resumed")
+        self._runs: dict[str, Active | None] = {}  # all that were here; None: it waited for room
+        self._waiting: dict[str, tuple[int, float]] = {}  # runs: what had happened in them when they began to wait
+
+    async def close(self, timeout: float, go_on: float) -> Closed:
+        """Let runs end.
+
+        Args:
+            timeout: The seconds that what is under way may take.
+            go_on: The seconds of these in which runs go on as always, and begin further steps.
+        """
+        until = self._clock.monotonic() + timeout
+        await self._let_end(min(go_on, timeout))
+        await self._park(until)
+        abandoned = tuple(run_id for run_id, active in self._engine.active.items() if active.run.performer.affects)
+        await self._stop()
+        return self._told(abandoned)
+
+    async def _let_end(self, seconds: float) -> None:
+        over = self._clock.monotonic() + seconds - ROUNDING
+        while True:
+            await self._give_back_queued()
+            for run_id, active in list(self._engine.active.items()):
+                self._runs[run_id] = active
+                if self._only_waits(active.run):
+                    active.run.park(self._error)
+            left = over - self._clock.monotonic()
+            if left <= 0 or not await self._some_are_left(min(LOOK, left + ROUNDING)):
+                return
+
+    async def _give_back_queued(self) -> None:
+        engine = self._engine
+        for run_id in list(engine.admission.queue):
+            self._runs[run_id] = None
+            queued = engine.admission.take(run_id)
+            await engine.claims.give_back(run_id, queued.log.fence, self._error)
+
+    def _only_waits(self, run: Run) -> bool:
+        """Whether a run has waited for long enough, or will have to: it would use up the time for nothing."""
+        wakes = run.wakes
+        if wakes is None:
+            self._waiting.pop(run.id, None)
+            return False
+        if wakes > self._clock.time() + PATIENCE:
+            return True
+        now = self._clock.monotonic()
+        happened, since = self._waiting.setdefault(run.id, (run.delivery.activity, now))
+        if happened != run.delivery.activity:
+            self._waiting[run.id] = run.delivery.activity, now
+            return False
+        return now - since >= PATIENCE
+
+    async def _some_are_left(self, seconds: float) -> bool:
+        """Wait until all runs here have ended, or so many seconds; False if there are none."""
+        engine = self._engine
+        ends: list[asyncio.Future[Any]] = [active.task for active in engine.active.values()]
+        ends += engine.starting.values()
+        if ends:
+            with suppress(Expired):
+                await within(asyncio.wait(ends), seconds, self._clock)
+        return bool(engine.active or engine.starting)
+
+    async def _park(self, until: float) -> None:
+        """Let what is under way finish; nothing begins any more."""
+        self._engine.parking = True
+        for run_id, active in list(self._engine.active.items()):
+            self._runs[run_id] = active
+            active.run.park(self._error)
+        await self._some_are_left(max(0.0, until - self._clock.monotonic()))
+
+    async def _stop(self) -> None:
+        """Stop what is left, whatever is under way in it."""
+        active = list(self._engine.active.values())
+        for one in active:
+            one.run.stop(self._error)
+        await _ended(active, LAST_TURNS)
+        for one in active:
+            if not one.task.done():
+                one.task.cancel()  # its body does not give way
+        await _ended(active, None)
+
+    def _told(self, abandoned: tuple[str, ...]) -> Closed:
+        roots = {run_id: active for run_id, active in self._runs.items() if active is None or _is_root(active)}
+        left = tuple(run_id for run_id, active in roots.items() if active is None or not _has_ended(active))
+        closed = Closed(ended=len(roots) - len(left), left=left, abandoned=abandoned)
+        _log.info("shut down: %d runs ended, %d go on where they are taken over", closed.ended, len(left))
+        if abandoned:
+            _log.warning(
+                "the time to shut down was over while effects were under way, which are abandoned: %s",
+                ", ".join(abandoned),
+            )
+        return closed
+
+
+async def _ended(runs: Iterable["Active"], timeout: float | None) -> None:
+    tasks = [run.task for run in runs if not run.task.done()]
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout)
+
+
+def _is_root(active: "Active") -> bool:
+    return active.started.parent is None
+
+
+def _has_ended(active: "Active") -> bool:
+    return active.task.done() and not active.task.cancelled() and active.task.exception() is None
