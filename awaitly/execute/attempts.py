@@ -57,9 +57,7 @@ class Callee(Protocol):
         """The policies around it."""
 
 
-async def invoke(
-    callee: Callee, args: Any, kwargs: Any, clock: Clock, seat: Seat | None = None, *, limit: float | None
-) -> Any:
+async def invoke(callee: Callee, course: Course, seat: Seat | None = None, *, limit: float | None) -> Any:
     """Call a step's function, a plain one in a worker thread, within ``limit`` seconds: that begins with the thread.
 
     A thread cannot be stopped. After a timeout that of an effect is waited for, so that nothing follows while it
@@ -70,12 +68,13 @@ async def invoke(
         RunStopped: If an effect's thread did not end within :data:`GRACE` after its timeout: it is undetermined.
     """
     if not callee.blocking:
-        return await _timed(callee, callee.fn(*args, **kwargs), clock, limit)
+        called = callee.fn(*course.args, **course.kwargs)
+        return await (called if limit is None else within(called, limit, course.clock))
     if seat is not None:
-        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock, limit)
+        return await _threaded(callee, course, seat, limit)
     seat = await seats().take()
     try:
-        return await _timed(callee, seat.call(callee.fn, args, kwargs), clock, limit)
+        return await _threaded(callee, course, seat, limit)
     finally:
         seat.leave()
 
@@ -90,7 +89,7 @@ async def once_through(callee: Callee, course: Course, seat: Seat | None = None)
     """
     limit = attempt_limit(callee.timeout, course)
     try:
-        value = await invoke(callee, course.args, course.kwargs, course.clock, seat, limit=limit)
+        value = await invoke(callee, course, seat, limit=limit)
     except Expired as expired:
         raise too_long(callee.name, callee.timeout, expired.seconds) from None
     if not callee.returns_result:
@@ -103,15 +102,19 @@ async def once_through(callee: Callee, course: Course, seat: Seat | None = None)
     return value
 
 
-async def _timed(callee: Callee, called: Any, clock: Clock, limit: float | None) -> Any:
-    if limit is None:
-        return await called
+async def _threaded(callee: Callee, course: Course, seat: Seat, limit: float | None) -> Any:
+    course.lingering = None
+    thread = seat.call(callee.fn, course.args, course.kwargs)
+    shielded = asyncio.shield(thread)  # it goes on, whoever stops waiting for it
     try:
-        return await within(asyncio.shield(called) if callee.blocking else called, limit, clock)
+        return await (shielded if limit is None else within(shielded, limit, course.clock))
     except Expired:
-        if callee.blocking and callee.effect.guarded:
-            await _late(called, callee.name, clock)
+        if callee.effect.guarded:
+            await _late(thread, callee.name, course.clock)
         raise
+    finally:
+        if not thread.done():
+            course.lingering = thread
 
 
 async def _late(thread: "asyncio.Future[Any]", name: str, clock: Clock) -> None:

@@ -1,20 +1,24 @@
 """Worker threads for plain steps, and the seats in them: who has none waits where it can still be called off.
 
-A call that waits in the executor's own queue would begin whatever had happened meanwhile: its lease lapsed, its time
-over, its run stopped.
+A call that waits in an executor's queue would begin whatever had happened meanwhile: its lease lapsed, its time over,
+its run stopped. And an executor's threads are waited for when the process ends, for as long as they may take.
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, partial
+from itertools import count
+from queue import SimpleQueue
+from threading import Semaphore, Thread
 from typing import Any
 
 from awaitly.policies.belongings import Belongings
 
-THREADS = 64  # plain steps that this process executes at once
+THREADS = 64  # plain steps that an event loop executes at once
 
 
 class Seats:
@@ -67,9 +71,11 @@ class Seat:
         self._left = False
 
     def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> "asyncio.Future[Any]":
-        """Begin a plain function in the thread, in a copy of the context."""
+        """Begin a plain function in the thread, in a copy of the context; who cancels it has to shield it."""
+        loop = asyncio.get_running_loop()
+        self._thread = loop.create_future()
         call = partial(copy_context().run, fn, *args, **kwargs)
-        self._thread = asyncio.get_running_loop().run_in_executor(_pool(), call)
+        _workers().begin(partial(_report, call, self._thread, loop))
         return self._thread
 
     def leave(self) -> None:
@@ -96,6 +102,44 @@ def seats() -> Seats:
 _seats: Belongings[Seats] = Belongings()
 
 
+class _Workers:
+    """Threads that end with the process, as many as are needed at once."""
+
+    __slots__ = ("_idle", "_jobs", "_numbers")
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._idle = Semaphore(0)
+        self._numbers = count(1)
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Let a thread do it now."""
+        if not self._idle.acquire(blocking=False):
+            Thread(target=self._work, name=f"awaitly-step-{next(self._numbers)}", daemon=True).start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+            self._idle.release()
+
+
+def _report(call: Callable[[], Any], thread: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        settle = partial(thread.set_result, call())
+    except StopIteration as error:  # which no future takes
+        unfit = RuntimeError("a plain step raised StopIteration")
+        unfit.__cause__ = error
+        settle = partial(thread.set_exception, unfit)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the function's outcome
+        settle = partial(thread.set_exception, error)
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(settle)
+
+
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="awaitly-step")
+def _workers() -> _Workers:
+    return _Workers()
+
+
+os.register_at_fork(after_in_child=_workers.cache_clear)  # threads do not come along

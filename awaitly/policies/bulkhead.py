@@ -129,6 +129,8 @@ class Bulkhead(Turns):
     async def __call__(self, call: Call[T], course: Course, cost: float = 1) -> T:
         """Begin the next layer as soon as there is a place for it, and give the place back when it has ended.
 
+        A thread that it left, since nobody can stop one, still has the place.
+
         Raises:
             LimitReached: If the call may not wait, or not so long.
         """
@@ -137,7 +139,11 @@ class Bulkhead(Turns):
         try:
             return await call()
         finally:
-            self.release(cost)
+            thread = course.lingering
+            if thread is None or thread.done():
+                self.release(cost)
+            else:
+                thread.add_done_callback(lambda _: self.release(cost))
 
     def release(self, cost: float = 1) -> None:
         """Give places back: they are the next one's.

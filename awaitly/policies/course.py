@@ -1,5 +1,6 @@
 """One call on its way through its policies: what they ask about it, and tell of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -23,8 +24,8 @@ class Course:
     """
 
     __slots__ = (
-        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "name",
-        "observe", "source",
+        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "lingering",
+        "name", "observe", "source",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +49,7 @@ class Course:
         self.attempting = 0  # attempts that are under way: several, where a call is hedged
         self.due: float | None = None  # on the monotonic clock: when the call has to be over
         self.horizon: float | None = None  # likewise: when what it belongs to has to be; no wait begins beyond it
+        self.lingering: asyncio.Future[Any] | None = None  # the thread that the last attempt left, while it still runs
         self.source = ""  # "cache" or "fallback" if the outcome came from there
 
     async def attempt(self, function: Call[T]) -> T:

@@ -5,10 +5,11 @@ import threading
 
 import pytest
 
-from awaitly import Ok, Runtime, gather, step, workflow
+from awaitly import Concurrency, Ok, Retry, Runtime, gather, step, workflow
 from awaitly.errors import StoreError
 from awaitly.execute import threads
 from awaitly.model.facts import StepCancelled
+from awaitly.policies.bulkhead import Bulkhead
 from tests.execute.scene import Scene
 
 
@@ -123,5 +124,80 @@ def test_one_that_has_no_thread_yet_is_cancelled_at_once(scene: Scene, desk: Des
             assert (await handle.result()).is_err()
             assert [fact.call for fact in await rt.facts("run") if isinstance(fact, StepCancelled)] == ["at_desk#1"]
         assert desk.begun == ["a"]
+
+    scene.play(story())
+
+
+@step(effect="read", timeout="5s", limiter=Concurrency("table", limit=1), retry=Retry(2, initial="1s", jitter="none"))
+def seated(name: str) -> str:
+    return _desks[0].work(name)
+
+
+@workflow
+async def sitting() -> str:
+    return await seated("a")
+
+
+def test_a_thread_that_was_left_keeps_its_place_until_it_ends(
+    scene: Scene, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "THREADS", 2)
+
+    async def story() -> None:
+        async with scene.runtime(sitting) as rt:
+            run = await sitting.start()
+            await asyncio.to_thread(desk.entered.wait)
+            await scene.clock.advance("10s")  # the timeout, and the delay before the next attempt
+            await scene.turns()
+            (table,) = rt.states.states(Bulkhead).values()
+            assert (desk.begun, table.snapshot().available, table.waiting) == (["a"], 0, 1)
+            desk.leave.set()
+            assert await run.result() == Ok("a")
+            assert (desk.begun, table.snapshot().available) == (["a", "a"], 1)
+
+    scene.play(story())
+
+
+def test_a_call_that_is_cancelled_keeps_its_thread_until_that_ends(scene: Scene, desk: Desk) -> None:
+    async def story() -> None:
+        async with scene.runtime():
+            leaving = asyncio.create_task(at_desk("a"))
+            await asyncio.to_thread(desk.entered.wait)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            waiting = asyncio.create_task(at_desk("b"))
+            await scene.turns()
+            assert (leaving.cancelled(), desk.begun) == (True, ["a"])
+            desk.leave.set()
+            assert await waiting == "b"
+
+    scene.play(story())
+
+
+@step(effect="read")
+def here() -> bool:
+    return threading.current_thread().daemon
+
+
+@step(effect="read")
+def exhausted() -> str:
+    return next(iter([]))
+
+
+def test_the_end_of_the_process_does_not_wait_for_the_threads_of_steps(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime():
+            assert await here()
+
+    scene.play(story())
+
+
+def test_a_plain_step_that_raises_stop_iteration_has_failed(scene: Scene) -> None:
+    """No future takes it, so whoever awaited the thread would wait for ever."""
+
+    async def story() -> None:
+        async with scene.runtime():
+            with pytest.raises(RuntimeError, match="raised StopIteration"):
+                await exhausted()
 
     scene.play(story())
