@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awaitly.errors import AwaitlyError, RunStopped, RunSuspended, StepDeadline, StepTimeout
+from awaitly.errors import AwaitlyError, RunStopped, RunSuspended
 from awaitly.execute.attempts import once_through
 from awaitly.execute.calls import Call, Phase
 from awaitly.execute.once import record_start
@@ -29,7 +29,7 @@ class Withheld(BaseException):
 class CallCourse(Course):
     """One durable call on its way through its policies."""
 
-    __slots__ = ("_run", "attempt_due", "given_up", "known", "made", "unknown")
+    __slots__ = ("_run", "attempt_due", "given_up", "known", "made")
 
     def __init__(self, run: "Run", call: Call) -> None:
         services = run.services
@@ -43,9 +43,9 @@ class CallCourse(Course):
         self.args = call.args
         self.kwargs = call.kwargs
         self.made = call
+        self.once = call.binding.effect is Effect.ONCE
         self.attempt_due: float | None = None  # on the monotonic clock: when the attempt's timeout is over
         self.given_up: Exception | None = None  # what a restart found, and after which no attempt may follow
-        self.unknown = False  # whether what the last attempt did to the world is not known
         self.known = run.log.appended  # what happens in the run after this happens while the call waits
         self._run = run
         if run.deadline is not None:
@@ -57,11 +57,6 @@ class CallCourse(Course):
         self.attempts = self.made.attempts = scheduled.attempts
         self.began -= max(0.0, now - scheduled.since)
         return max(0.0, scheduled.due - now)
-
-    def failed(self, error: BaseException) -> None:
-        """Note what the last attempt failed with, here or in an earlier process."""
-        # One that ran out of time may have done it, even where that is a declared failure.
-        self.unknown = isinstance(error, (StepTimeout, StepDeadline)) or not isinstance(error, self.expected)
 
     async def execute(self) -> Any:
         """Execute one attempt: the innermost layer. It begins when it has a thread and the lease holds.
@@ -76,7 +71,7 @@ class CallCourse(Course):
             if seat is not None or self.attempts or call.chosen.pipeline is not None:
                 self._wanted()
                 await self._caught_up()
-            if not self._run.services.lease.valid or call.binding.effect is Effect.ONCE:
+            if not self._run.services.lease.valid or self.once:
                 await self._cleared()
             return await self._attempted(call, seat)
         finally:
@@ -90,7 +85,7 @@ class CallCourse(Course):
         call.attempts = self.attempts
         timeout = call.chosen.timeout
         self.attempt_due = None if timeout is None else self.clock.monotonic() + timeout
-        if self.observe is not None:
+        if self.observe is not None and self._run.services.wants(StepStarted):
             self.notice(StepStarted, attempt=self.attempts)
         try:
             value = await once_through(call.chosen, self, seat)
@@ -114,7 +109,7 @@ class CallCourse(Course):
         if self.made.withdrawn:
             raise error  # it is the outcome: the cancellation follows it
         parking = self._run.parking
-        if delay > LONG or parking or self.made.binding.effect is Effect.ONCE:
+        if delay > LONG or parking or self.once:
             self._schedule(delay, error)
         self.made.phase = Phase.WAITING  # only here: an outcome that is on its way is not to be cancelled
         if parking:
@@ -135,7 +130,7 @@ class CallCourse(Course):
             if not self._run.services.lease.valid:
                 await self._run.services.lease.held()
                 self._wanted(but_parking=True)
-        if call.withdrawn or (self.unknown and call.binding.effect is Effect.ONCE):
+        if call.withdrawn or (self.once and self.unknown):
             raise error
         call.phase = Phase.BEGUN
         self.due = self.attempt_due = None  # that time was the call's: a fallback is asked when it is over, too
@@ -188,7 +183,7 @@ class CallCourse(Course):
         """Wait until the lease holds, and record the start of what happens at most once."""
         run, lease = self._run, self._run.services.lease
         try:
-            if self.made.binding.effect is Effect.ONCE:
+            if self.once:
                 await lease.held()
                 await record_start(run, self.made, self.attempts + 1)
             while not lease.valid:  # storing takes time too

@@ -10,7 +10,6 @@ from awaitly.execute.course import CallCourse, Withheld
 from awaitly.execute.once import left_open, unsettled
 from awaitly.execute.outcomes import Outcome, failed, reported, succeeded, was
 from awaitly.model.durations import humanised
-from awaitly.model.effects import Effect
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
@@ -40,7 +39,7 @@ async def executed(run: "Run", course: CallCourse) -> tuple[Outcome, bytes]:
         if isinstance(error, asyncio.CancelledError) and cancelling():
             raise
         # Whatever else a step raises is an outcome.
-        if course.unknown and call.binding.effect is Effect.ONCE:
+        if course.unknown and course.once:
             error = await unsettled(call, error)
         return failed(call.binding, error)
     return succeeded(call.binding, value)
@@ -56,7 +55,7 @@ async def _left_behind(run: "Run", course: CallCourse) -> tuple[Outcome, bytes] 
     if scheduled is None:
         return None
     delay = course.resumed(scheduled)
-    if delay > 0 or call.binding.effect is Effect.ONCE:
+    if delay > 0 or course.once:
         call.replayed = False  # it is known that the attempt had not begun
     last = reported(call.binding, scheduled.payload)
     course.failed(last)

@@ -14,6 +14,7 @@ from awaitly.execute.outcomes import Returned, raisable
 from awaitly.execute.parallel import mapped, raced, settled, together
 from awaitly.model.clock import Clock
 from awaitly.model.context import StepContext, Whereabouts
+from awaitly.model.effects import Effect
 from awaitly.policies.clock import pause
 from awaitly.policies.course import Course
 from awaitly.policies.sharing import shared
@@ -63,6 +64,7 @@ class PlainHost:
         """Return the course of a call that is made here."""
         course = Course(self.clock, callee.name, (*callee.errors, Returned))
         course.args, course.kwargs = args, kwargs
+        course.once = callee.effect is Effect.ONCE
         return course
 
     def workflow(self, workflow: Any, options: Any, args: Any, kwargs: Any, frame: FrameType, *, wanted: Any) -> Answer:

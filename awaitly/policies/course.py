@@ -1,9 +1,9 @@
 """One call on its way through its policies: what they ask about it, and tell of it."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from awaitly.errors import StepDeadline, StepTimeout
 from awaitly.model.clock import Clock
 from awaitly.model.facts import Fact, FallbackTaken
 from awaitly.policies.clock import pause
@@ -24,8 +24,8 @@ class Course:
     """
 
     __slots__ = (
-        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "lingering",
-        "name", "observe", "source",
+        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "name",
+        "observe", "once", "source", "unknown",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +49,8 @@ class Course:
         self.attempting = 0  # attempts that are under way: several, where a call is hedged
         self.due: float | None = None  # on the monotonic clock: when the call has to be over
         self.horizon: float | None = None  # likewise: when what it belongs to has to be; no wait begins beyond it
-        self.lingering: asyncio.Future[Any] | None = None  # the thread that the last attempt left, while it still runs
+        self.once = False  # whether its effect happens at most once: then nothing follows one that may have happened
+        self.unknown = False  # whether what the last attempt did to the world is not known
         self.source = ""  # "cache" or "fallback" if the outcome came from there
 
     async def attempt(self, function: Call[T]) -> T:
@@ -58,15 +59,29 @@ class Course:
         self.attempting += 1
         try:
             return await function()
+        except BaseException as error:
+            self.failed(error)
+            raise
         finally:
             self.attempting -= 1
+
+    def failed(self, error: BaseException) -> None:
+        """Note what the last attempt failed with."""
+        # One that ran out of time may have done it, even where that is a declared failure.
+        self.unknown = isinstance(error, (StepTimeout, StepDeadline)) or not isinstance(error, self.expected)
 
     async def pause(self, delay: float, error: BaseException) -> None:
         """Wait between two attempts; ``error`` is what the earlier one failed with."""
         await pause(self.clock, delay)
 
     async def substitute(self, answer: Call[T], error: Exception) -> T:
-        """Let an answer take the place of the call, which failed with ``error``: the outermost layer."""
+        """Let an answer take the place of the call, which failed with ``error``: the outermost layer.
+
+        Raises:
+            Exception: The call's error, if its effect may have happened and must not happen twice.
+        """
+        if self.once and self.unknown:
+            raise error
         self.source = "fallback"
         self.notice(FallbackTaken, error=type(error).__name__)
         return await answer()
