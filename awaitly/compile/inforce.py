@@ -57,10 +57,11 @@ class InForce:
                 self._meet_flag(variant.flag)
         self.known |= KnownNames(
             steps=frozenset(step.name for step in every),
-            breakers=self._breakers.keys() | {f"step {step.name}" for step in every},
-            limiters=self._limiters.keys() | {f"step {step.name}" for step in every},
+            breakers=self._breakers.keys() | {f"step {step.name}" for step in every if _has_own(step, "breaker")},
+            limiters=self._limiters.keys() | {f"step {step.name}" for step in every if _has_own(step, "limiter")},
             workflows=frozenset() if workflow is None else frozenset([workflow.name]),
             flags=frozenset(variant.flag.name for step in every for variant in step.variants),
+            policies=frozenset((spelt(step.name), kind) for step in every for kind in step.options.policies.given()),
         )
 
     def _meet(self, policies: Policies) -> None:
@@ -180,6 +181,15 @@ class InForce:
             return False
         table = table_of(tables, declared.name if declared.name is not None else f"step {step}")
         return table is not None and table.enabled is False
+
+
+def _has_own(step: Step[..., Any, Any], option: str) -> bool:
+    """Whether a step has a breaker or limiter without a name, which goes by that of the step."""
+    found = getattr(step.options.policies, option)
+    return any(
+        not isinstance(one, str) and one is not None and one.name is None
+        for one in (found if isinstance(found, tuple) else (found,))
+    )
 
 
 def _with_substitutes(steps: Iterable[Step[..., Any, Any]]) -> list[Step[..., Any, Any]]:

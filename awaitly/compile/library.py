@@ -23,7 +23,7 @@ from awaitly.model.graph import Diagnostic, Graph, OpaqueNode, Severity
 from awaitly.model.names import nearest, spelt
 from awaitly.model.program import Program, StepBinding
 from awaitly.settings import Settings
-from awaitly.settings.known import UnknownName, check_names, unknown_names
+from awaitly.settings.known import check_names, unknown_names
 
 AnyWorkflow: TypeAlias = Workflow[..., Any, Any]
 
@@ -203,7 +203,7 @@ class Library:
 
     def _warn_of_names(self, *, likely: bool) -> None:
         for unknown in unknown_names(self._settings, self.in_force.known):
-            if str(unknown.name) not in self._warned and (_misspelt(unknown) or not likely):
+            if str(unknown.name) not in self._warned and (unknown.likely or not likely):
                 self._warned.add(str(unknown.name))
                 _log.warning("settings name what no workflow here has: %s", unknown)
 
@@ -241,10 +241,6 @@ def _read_wholly(workflow: AnyWorkflow) -> bool:
 
 def _written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _misspelt(unknown: UnknownName) -> bool:
-    return unknown.meant is not None
 
 
 def _flags_of(program: Program) -> tuple[Flag, ...]:

@@ -149,6 +149,26 @@ async def writing(user: str) -> str:
     return await written(user)
 
 
+@step(breaker=Breaker(), limiter=RateLimit(limit=5), fallback=Fallback(value="nobody"))
+async def switched(user: str) -> str:
+    return user
+
+
+@workflow
+async def switching(user: str) -> str:
+    return await switched(user)
+
+
+@step(breaker=Breaker("theirs"), limiter=RateLimit("theirs", limit=5))
+async def named(user: str) -> str:
+    return user
+
+
+@workflow
+async def naming(user: str) -> str:
+    return await named(user)
+
+
 @workflow
 async def treasured(user: str) -> str:
     return await plain_once(user)
@@ -280,6 +300,55 @@ def test_settings_cannot_give_an_effect_a_cache_or_a_hedge(
     )
     monkeypatch.setenv("AWAITLY_STEPS__WRITTEN__CACHE__TTL", "1h")
     assert "AWAITLY_STEPS__WRITTEN__CACHE__TTL (in the environment): step written has effect" in refused(writing)
+
+
+SWITCHED = "steps.{step}.{policy}.enabled (given as an argument): step '{step}' has no {policy} that this could switch"
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("policy", ["breaker", "limiter", "fallback"])
+def test_a_switch_of_what_a_step_does_not_have_is_refused(refused: Callable[..., str], policy: str, on: bool) -> None:
+    said = refused(writing, steps={"written": {policy: {"enabled": on}}})
+
+    assert said.splitlines()[1].strip() == SWITCHED.format(step="written", policy=policy)
+
+
+@pytest.mark.parametrize("policy", ["retry", "cache", "hedge"])
+def test_switching_off_what_neither_a_step_nor_its_settings_have_is_refused(
+    refused: Callable[..., str], policy: str
+) -> None:
+    said = refused(writing, steps={"written": {policy: {"enabled": False}}})
+
+    assert SWITCHED.format(step="written", policy=policy) in said
+
+
+def test_what_a_step_has_may_be_switched_and_so_may_what_its_settings_give_it() -> None:
+    steps = {
+        "switched": {"breaker": {"enabled": True}, "limiter": {"enabled": False}, "fallback": {"enabled": False}},
+        "written": {"retry": {"enabled": False, "attempts": 3}},
+    }
+
+    Runtime(Settings(store="memory://", steps=steps), workflows=[writing, switching])
+
+
+@pytest.mark.parametrize("table", ["breakers", "limiters"])
+def test_a_step_without_a_breaker_or_limiter_has_no_settings_for_its_own(
+    refused: Callable[..., str], table: str
+) -> None:
+    assert f"{table}.step written.enabled" in refused(writing, **{table: {"step written": {"enabled": False}}})
+    assert f"{table}.step named.enabled" in refused(naming, **{table: {"step named": {"enabled": False}}})
+
+    Runtime(Settings(store="memory://", **{table: {"step switched": {"enabled": False}}}), workflows=[switching])
+
+
+def test_a_switch_of_what_a_step_does_not_have_is_warned_of_when_the_step_is_first_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runtime = Runtime(Settings(store="memory://", steps={"written": {"breaker": {"enabled": False}}}))
+
+    runtime.library.program(writing)
+
+    assert SWITCHED.format(step="written", policy="breaker") in caplog.text
 
 
 def test_settings_cannot_repeat_what_happens_at_most_once() -> None:
