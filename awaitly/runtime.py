@@ -225,6 +225,7 @@ class Runtime:
             check=_check,
             decide=self._decide,
             observe=self.watching.bus.publish if self.watching is not None else None,
+            wants=self.watching.bus.wants if self.watching is not None else _nobody,
             most_runs=self.settings.max_active_runs,
             runs_wait=self.settings.overload == "queue",
             trace=self.watching.begin if self.watching is not None else None,
@@ -486,6 +487,10 @@ def _piped(binding: "StepBinding", states: Shared, store: "Callable[[], Store]")
     from awaitly.execute.pipelines import piped
 
     return piped(binding, states, store)
+
+
+def _nobody(kind: type[Fact]) -> bool:
+    return False
 
 
 def whereabouts() -> Whereabouts | None:

@@ -71,7 +71,8 @@ class Engine:
         self.lease.fences = self._fences
         self.lease.on_lost = self._lost
         if services.observe is not None:
-            services.committer.on_commit = self._committed
+            if services.wants(Committed):
+                services.committer.on_commit = self._committed
             self.lease.on_lapse = partial(services.notice, LeaseLapsed)
         self.claims = Claims(self.store, self.lease.owner.id)
         self.errands = Errands(services.context)

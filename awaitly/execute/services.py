@@ -63,6 +63,7 @@ class Services:
     start_child: StartChild = field(init=False)  # of the engine, which needs these services
     decide: Decide
     observe: Observe | None = None
+    wants: Callable[[type[Fact]], bool] = lambda kind: True  # whether observers are told of facts of that kind
     most_runs: int | None = None  # executed here at once
     runs_wait: bool = True  # for room; otherwise they are refused
     trace: Callable[[str, str], str] | None = None  # (run id, workflow) -> the traceparent of the run's first span

@@ -1,6 +1,6 @@
 """What observers are told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from awaitly.model.facts import Fact
@@ -25,6 +25,15 @@ class Beginner(Protocol):
 
     def begin(self, run: str, workflow: str) -> str:
         """Begin to trace a run; returns the ``traceparent`` that is stored with it."""
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A watcher that is told of some kinds of facts only; what nobody is told of need not be made."""
+
+    @property
+    def facts(self) -> Collection[type[Fact]]:
+        """The kinds of facts that it is told of."""
 
 
 Watcher: TypeAlias = Callable[[Notice], object]

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TypeAlias
 
 from awaitly.model.facts import Fact
-from awaitly.model.notice import Notice, Watcher
+from awaitly.model.notice import Choosy, Notice, Watcher
 
 __all__ = ["CAPACITY", "Bus", "Notice", "Sink"]
 
@@ -35,18 +35,33 @@ class Bus:
     def __init__(self, sinks: Sequence[Sink] = (), watchers: Sequence[Watcher] = ()) -> None:
         self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
+        self._told: dict[type[Fact], tuple[Watcher, ...]] = {}
         self._failed: set[int] = set()
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
-        """Tell everybody; never blocks, never raises."""
+        """Tell everybody who wants to know; never blocks, never raises."""
+        told = self._told_of(type(fact))
+        if not told and not self._feeds:
+            return
         notice = Notice(run, workflow, fact, error)
-        for watcher in self._watchers:
+        for watcher in told:
             try:
                 watcher(notice)
             except Exception:  # noqa: BLE001 - whoever watches must not harm a run
                 self._complain(watcher)
         for feed in self._feeds:
             feed.put(notice)
+
+    def wants(self, kind: type[Fact]) -> bool:
+        """Return whether anybody is told of facts of a kind; otherwise they need not be made."""
+        return bool(self._feeds or self._told_of(kind))
+
+    def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
+        told = self._told.get(kind)
+        if told is None:
+            told = tuple(each for each in self._watchers if not isinstance(each, Choosy) or kind in each.facts)
+            self._told[kind] = told
+        return told
 
     @property
     def dropped(self) -> Mapping[str, int]:

@@ -50,10 +50,11 @@ class Health:
     def __init__(self) -> None:
         self._started: dict[str, float] = {}  # by run
         self._workflows: dict[str, _Ends] = {}
+        self.facts = frozenset(_HANDLERS)  # none of steps
 
     def __call__(self, notice: Notice) -> None:
         """Note when runs start and how they end."""
-        handle = _HANDLERS.get(type(notice.fact))  # most facts are of steps
+        handle = _HANDLERS.get(type(notice.fact))
         if handle is not None:
             handle(self, notice, notice.fact)
 

@@ -243,6 +243,7 @@ class Metrics:
         self._circuits: dict[str, int] = {}
         self._workflows, self._steps = _Names(), _Names()
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink")}
+        self.facts = frozenset({StepFinished, *_HANDLERS})
 
     def attach(self, gauges: Gauges | None) -> None:
         """Ask these from now on for what nobody was given for when this was made; None asks nobody else."""
@@ -258,9 +259,7 @@ class Metrics:
                 attributes = self._outcome(notice.workflow, fact.step, fact.ending.value, fact.source)
             seconds = fact.seconds if fact.seconds > 0 else 0.0  # the wall clock may have been set back
             context = self._contexts.get(notice.run, _NOWHERE)
-            self._pending.append((self._record_step, seconds, attributes, context))
-            if len(self._pending) >= BATCH:
-                self._report.flush()
+            self._later(self._record_step, seconds, attributes, context)
             if notice.error is not None and _timed_out(notice.error):
                 self.count(STEP_TIMEOUTS, notice, fact)
         elif (handle := _HANDLERS.get(type(fact))) is not None:
@@ -314,7 +313,7 @@ class Metrics:
     def _step_cancelled(self, notice: Notice, fact: StepCancelled) -> None:
         attributes = self._outcome(notice.workflow, fact.step, "cancelled", "")
         context = self._contexts.get(notice.run, _NOWHERE)
-        self._pending.append((self._record_step, max(0.0, fact.seconds), attributes, context))
+        self._later(self._record_step, max(0.0, fact.seconds), attributes, context)
 
     def _step_retrying(self, notice: Notice, fact: StepRetrying) -> None:
         self.count(STEP_RETRIES, notice, fact)
@@ -339,14 +338,20 @@ class Metrics:
         self.count(BREAKER_TRANSITIONS, notice, fact, state=state)
 
     def _committed(self, notice: Notice, fact: Committed) -> None:
-        self._record(COMMIT_DURATION, max(0.0, fact.seconds), notice, fact)
-        self._record(COMMIT_FACTS, fact.facts, notice, fact)
+        # Of one run in sequence each step is a commit.
+        self._later(self._histograms[COMMIT_DURATION].record, max(0.0, fact.seconds), {}, _NOWHERE)
+        self._later(self._histograms[COMMIT_FACTS].record, fact.facts, {}, _NOWHERE)
 
     # Recording.
 
     def count(self, row: Instrument, notice: Notice, fact: Fact, **own: str) -> None:
         """Add one to a counter."""
         self._counters[row].add(1, self._attributes(row, notice, fact, own))
+
+    def _later(self, record: "_Record", value: float, attributes: dict[str, str], context: Context) -> None:
+        self._pending.append((record, value, attributes, context))
+        if len(self._pending) >= BATCH:
+            self._report.flush()
 
     def _record(self, row: Instrument, value: float, notice: Notice, fact: Fact) -> None:
         self._histograms[row].record(value, self._attributes(row, notice, fact, {}))

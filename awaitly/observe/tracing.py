@@ -178,6 +178,7 @@ class Tracing:
             RunReleased: self._run_released,
             **{kind: self._happened for kind in EVENTS if kind is not StepRetrying},
         }
+        self.facts = frozenset({*self._beginnings, *self._rest})
 
     def begin(self, run_id: str, workflow: str) -> str:
         """Begin the span of a run that is being started, in the trace of who starts it; return its ``traceparent``.
