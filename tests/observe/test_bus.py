@@ -4,11 +4,15 @@ import asyncio
 import threading
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from awaitly import Ok, Runtime, step, workflow
-from awaitly.model.facts import LeaseLapsed, RunFinished
+from awaitly.model.facts import Committed, Fact, LeaseLapsed, RunFinished, StepFinished, StepStarted
 from awaitly.model.notice import Notice
 from awaitly.observe.bus import CAPACITY, Bus
+from awaitly.observe.health import Health
+from awaitly.observe.metrics import Metrics
+from awaitly.observe.tracing import Tracing
 from awaitly.settings import Settings
 from awaitly.testing.clock import VirtualClock
 
@@ -219,3 +223,43 @@ def test_runs_go_on_beside_a_blocked_sink_and_the_shutdown_waits_only_its_time()
 
     assert len([notice for notice in ends if isinstance(notice.fact, RunFinished)]) == 20
     assert len(blocked.taken) == 1
+
+
+class Ends:
+    """A watcher of ends alone."""
+
+    def __init__(self) -> None:
+        self.facts = {RunFinished}
+        self.seen: list[type[Fact]] = []
+
+    def __call__(self, notice: Notice) -> None:
+        self.seen.append(type(notice.fact))
+
+
+def test_a_watcher_that_says_which_facts_it_wants_is_told_of_no_others() -> None:
+    ends, everything = Ends(), list[Notice]()
+
+    async def story() -> None:
+        async with Runtime(store="memory://", watchers=[ends, everything.append]) as rt:
+            await rt.run(doubling, 1)
+
+    asyncio.run(story())
+
+    assert ends.seen == [RunFinished]
+    assert {StepStarted, StepFinished, Committed} < {type(notice.fact) for notice in everything}
+
+
+def test_what_no_watcher_wants_is_not_wanted_unless_there_is_a_sink() -> None:
+    async def story() -> None:
+        assert not Bus(watchers=[Ends()]).wants(StepStarted)
+        bus = Bus([list[Notice]().append], [Ends()])
+        assert bus.wants(StepStarted)
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+
+def test_our_watchers_want_only_what_they_look_at() -> None:
+    assert not Bus(watchers=[Metrics(MeterProvider())]).wants(StepStarted)
+    assert not Bus(watchers=[Tracing()]).wants(Committed)
+    assert not Bus(watchers=[Health()]).wants(StepFinished)
