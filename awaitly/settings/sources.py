@@ -1,6 +1,7 @@
 """Where settings come from: each source as a list of what it says, the stronger ones first."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ NOT_SETTINGS = frozenset({"debug"})  # AWAITLY_DEBUG is the command line's
 
 T = TypeVar("T")
 
+_BETWEEN = re.compile(f"{BETWEEN}(?!_)")
 _DOTENV = File(".env")
 _TOML = File("awaitly.toml")
 _PYPROJECT = File("pyproject.toml")
@@ -157,7 +159,9 @@ def _variables(variables: Mapping[str, str | None], place: Place, paths: Paths) 
 
 
 def _path(key: str) -> Path:
-    return tuple(key.split(BETWEEN))
+    """Return the path that a variable's name spells. Of three underscores the first belongs to the name before them."""
+    first, *rest = key.split(BETWEEN, 1)
+    return (first, *(part for below in rest for part in _BETWEEN.split(below)))
 
 
 def _value(key: str, text: str, paths: Paths) -> Any:

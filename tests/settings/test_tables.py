@@ -16,6 +16,7 @@ from awaitly.policies.hedge import Hedge
 from awaitly.policies.rate import RateLimit, SlidingWindow
 from awaitly.policies.retry import Retry
 from awaitly.settings import Settings, provenance, read_settings
+from awaitly.settings.known import KnownNames, check_names
 from awaitly.settings.sources import Place
 from awaitly.settings.tables import (
     BreakerSettings,
@@ -75,6 +76,23 @@ def test_a_table_names_only_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_names_are_compared_without_case_and_with_underscores(name: str) -> None:
     assert spelt(name) == "charge_card"
     assert list(read_settings(steps={name: {"timeout": 1}}).steps) == ["charge_card"]
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("import_", "IMPORT_"), ("_private", "_PRIVATE"), ("__both__", "_BOTH_"), ("two__words", "TWO_WORDS")],
+)
+def test_names_that_begin_or_end_in_underscores_can_be_written_in_variables(
+    name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AWAITLY_STEPS__{variable}__RETRY__ATTEMPTS", "4")
+    monkeypatch.setenv(f"AWAITLY_FLAGS__{variable}", "true")
+
+    settings = read_settings()
+
+    check_names(settings, KnownNames(steps=frozenset({name}), flags=frozenset({name})))
+    (step,) = settings.steps.values()
+    assert step.retry.attempts == 4
 
 
 def test_a_table_may_be_given_as_a_model_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
