@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from awaitly.errors import ConfigurationError
 from awaitly.flags.rules import Rule
-from awaitly.settings.masks import masked
+from awaitly.model.secrets import MASK, is_secret
+from awaitly.settings.masks import hidden, masked
 from awaitly.settings.paths import Path, Paths
 from awaitly.settings.sources import Found, Origin, Unreadable, nested, sources, spelling, strongest, twice
 from awaitly.settings.tables import (
@@ -94,6 +95,10 @@ class Settings(BaseSettings):
             raise _refusal("".join(f"\n  {problem}" for problem in dict.fromkeys(problems)))
         self._origins = _Origins({found.path: found.origin for found in held})
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        origins = self._origins.by_path
+        return ((name, hidden(getattr(self, name), (name,), origins)) for name in type(self).model_fields)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -155,8 +160,13 @@ def _misfits(details: Iterable[ErrorDetails], held: list[Found]) -> Iterator[str
         found = _found_at(tuple(map(str, detail["loc"])), held)
         knob = PATHS.knob(found.path)
         why = detail["msg"].removeprefix("Value error, ") if knob is not None and knob.annotation is Rule else ""
-        shown = masked(found.path, found.value, found.origin)
+        shown = MASK if _holds_secrets(found.path) else masked(found.path, found.value, found.origin)
         yield f"{found.origin} is {shown!r}{why and f': {why}'}; allowed is {PATHS.allowed(found.path)}"
+
+
+def _holds_secrets(path: Path) -> bool:
+    """Whether a value stands where a table with secrets must be: nobody knows what is in it."""
+    return any(map(is_secret, PATHS.below(path)))
 
 
 def _found_at(path: Path, held: list[Found]) -> Found:

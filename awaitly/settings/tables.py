@@ -3,13 +3,15 @@
 A field has the name of the option that it overrides.
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from awaitly.policies.backoff import Jitter, Shape
 from awaitly.policies.breaker import WhenOpen
 from awaitly.policies.turns import Mode
+from awaitly.settings.masks import masked
 from awaitly.settings.values import Amount, Burst, Count, Factor, Growth, Lease, Period, Port, Share, Span, Whole
 
 
@@ -17,6 +19,9 @@ class Table(BaseModel):
     """A group of settings; a name that is none of them is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((name, masked((name,), getattr(self, name), None)) for name in type(self).model_fields)
 
 
 class LeaseSettings(Table):
