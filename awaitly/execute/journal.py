@@ -173,14 +173,22 @@ class Committer:
             self._worker = asyncio.get_running_loop().create_task(
                 self._work(), name="awaitly-commit", context=self._context
             )
+            self._worker.add_done_callback(self._ended, context=self._context)
 
     async def _work(self) -> None:
-        try:
-            while self._queue:
-                logs, self._queue = list(self._queue), {}
-                await self._commit(logs, [log.take() for log in logs])
-        finally:
-            self._worker = None
+        while self._queue:
+            logs, self._queue = list(self._queue), {}
+            await self._commit(logs, [log.take() for log in logs])
+
+    def _ended(self, worker: "asyncio.Task[None]") -> None:
+        """Have no worker: also of one that was cancelled, with all tasks of its loop, before it had its first turn."""
+        self._worker = None
+        if worker.cancelled():
+            logs, self._queue = list(self._queue), {}
+            for log in logs:
+                log.fail(_interrupted(log))
+        elif self._queue:  # something came in the turn in which it ended
+            self.send(next(iter(self._queue)))
 
     async def _commit(self, logs: list[Log], batch: list[Append]) -> None:
         begun = self.clock.monotonic()
@@ -195,7 +203,7 @@ class Committer:
             return
         except BaseException:  # the loop ends: nobody knows whether this was stored, so nothing may follow it
             for log in logs:
-                log.fail(RunStopped(f"run {log.run!r} stopped while it was being stored", hint="it can be resumed"))
+                log.fail(_interrupted(log))
             raise
         if self.on_commit is not None:
             self.on_commit(len(batch), sum(len(append.facts) for append in batch), self.clock.monotonic() - begun)
@@ -220,6 +228,10 @@ class Committer:
         """Wait until nothing is left to store."""
         while self._worker is not None:
             await asyncio.wait([self._worker])
+
+
+def _interrupted(log: Log) -> RunStopped:
+    return RunStopped(f"run {log.run!r} stopped while it was being stored", hint="it can be resumed")
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

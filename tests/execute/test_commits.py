@@ -2,9 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from contextvars import copy_context
+
+import pytest
 
 from awaitly import Ok, gather, sleep, workflow
-from awaitly.errors import StoreError
+from awaitly.errors import RunStopped, StoreError
+from awaitly.execute.journal import Committer, Log
+from awaitly.model.facts import TimeRead
 from awaitly.model.state import Status
 from tests.execute.scene import Scene, none, read, write
 
@@ -184,3 +189,22 @@ def fail_once(scene: Scene, *, after: bool, error: Exception | None = None) -> N
         raise error or StoreError("the store is away", code="store-unavailable")
 
     scene.memory.append = failing  # type: ignore[method-assign]  # the store blips
+
+
+def test_a_committer_whose_loop_ends_before_it_could_begin_says_so_and_is_done(scene: Scene) -> None:
+    """As the end of ``asyncio.run`` cancels every task, also one that has had no turn yet."""
+
+    async def story() -> None:
+        committer = Committer(scene.store, scene.clock, copy_context())
+        log = Log(committer, "r", "owner", 1, 0)
+        log.append(TimeRead(at=1.0, call="now#0"))
+        log.flush()
+        assert committer._worker is not None
+        committer._worker.cancel()
+
+        await committer.drain()
+
+        with pytest.raises(RunStopped):
+            await log.barrier()
+
+    scene.play(story())
