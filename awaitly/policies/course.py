@@ -1,5 +1,6 @@
 """One call on its way through its policies: what they ask about it, and tell of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -24,8 +25,8 @@ class Course:
     """
 
     __slots__ = (
-        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "name",
-        "observe", "once", "source", "unknown",
+        "args", "attempting", "attempts", "began", "call", "clock", "due", "expected", "horizon", "kwargs", "lingering",
+        "name", "observe", "once", "source", "unknown",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,7 @@ class Course:
         self.attempting = 0  # attempts that are under way: several, where a call is hedged
         self.due: float | None = None  # on the monotonic clock: when the call has to be over
         self.horizon: float | None = None  # likewise: when what it belongs to has to be; no wait begins beyond it
+        self.lingering: asyncio.Future[Any] | None = None  # the thread that the last attempt left, while it still runs
         self.once = False  # whether its effect happens at most once: then nothing follows one that may have happened
         self.unknown = False  # whether what the last attempt did to the world is not known
         self.source = ""  # "cache" or "fallback" if the outcome came from there
