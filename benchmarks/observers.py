@@ -1,0 +1,143 @@
+"""What do observers cost a step, and what do sinks and exporters in trouble do to it? In one run on one machine.
+
+Usage: python benchmarks/observers.py [--quick] [--write docs/observability.md] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import document
+import machine
+from watched import SHORT, STEPS, Size
+
+STORES = tuple(STEPS)
+HERE = Path(__file__).resolve().parent
+LIMIT = 600  # seconds for one process
+FOREIGN = ("AWAITLY_", "OTEL_", "SENTRY_", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE")  # would change what is measured
+PACKAGES = ("opentelemetry-sdk", "structlog")
+
+Sample = Mapping[str, Any]
+"""What one process measured: see `watched.py`."""
+
+
+class NotMeasured(Exception):
+    """A process ended without figures; the text says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    size = Size(turns=1, waves=1, together=5, part=50, calls=1_000) if options.quick else Size()
+    repetitions = options.repetitions or (1 if options.quick else 5)
+
+    try:
+        if options.write is not None:
+            if options.quick:
+                raise ValueError("quick-figures: --quick measures too little to publish; leave it out to --write")
+            document.around(options.write)  # before minutes of measuring, not after
+        samples = [_measured(size, options.folder, number, repetitions) for number in range(1, repetitions + 1)]
+    except (NotMeasured, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+    where = machine.describe(options.folder)
+    command = "python benchmarks/observers.py"
+    command += f" --repetitions {repetitions}" if options.repetitions else ""
+    section = render(samples, size, where, command)
+    print(section)
+    if options.json is not None:
+        options.json.write_text(json.dumps({"machine": where, "samples": samples}, indent=2) + "\n", encoding="utf-8")
+    if options.write is not None:
+        document.write(options.write, section)
+    return 0
+
+
+def render(samples: Sequence[Sample], size: Size, where: str, command: str) -> str:
+    """The whole section: what observers cost, what trouble does, and where the figures come from."""
+    versions = ", ".join(f"{package} {metadata.version(package)}" for package in PACKAGES)
+    told = document.spread([sample["told"] for sample in samples], 2)
+    lengths = " and ".join(f"{steps // size.part:,} ({store})" for store, steps in STEPS.items())
+    asked = f"With nobody, all that is left is the question whether there is somebody: {told} µs a time, twice a step."
+    origin = (
+        f"Made by `{command}` on {where}. {versions}. Medians, with the lowest and highest of the processes; in a"
+        " process everything takes turns, there and back again. Above: a run whose steps are all stored one by one,"
+        " right after the same with nobody; time is that of the processor, in all threads, so what an exporter or a log"
+        " file gets later is in it. Below: such a run by the clock on the wall, then"
+        f" {size.together} runs of {SHORT} steps at once, {size.waves} times. The runs have {lengths} steps. A sink may"
+        " lag 10,000 notices behind, the SDK 2,048 spans; what is lost is counted over all of that."
+    )
+    return "\n\n".join((_costs(samples), asked, _troubles(samples), origin))
+
+
+def _costs(samples: Sequence[Sample]) -> str:
+    head = ["µs of the processor a step", *(f"{store}: {what}" for store in STORES for what in ("in all", "added"))]
+    return document.grid(
+        head,
+        [
+            (name, *(_picked(samples, "costs", store, name, what) for store in STORES for what in ("all", "added")))
+            for name in samples[0]["costs"][STORES[0]]
+        ],
+    )
+
+
+def _troubles(samples: Sequence[Sample]) -> str:
+    columns = {"p50": "µs a step, median", "p99": "99 of 100", "rate": "steps a second", "lost": "lost"}
+    head = ["", *(f"{store}: {what}" for store in STORES for what in columns.values())]
+    return document.grid(
+        head,
+        [
+            (name, *(_picked(samples, "troubles", store, name, what) for store in STORES for what in columns))
+            for name in samples[0]["troubles"][STORES[0]]
+        ],
+    )
+
+
+def _picked(samples: Sequence[Sample], part: str, store: str, name: str, what: str) -> str:
+    digits = 1 if part == "costs" else 0
+    return document.spread([sample[part][store][name][what] for sample in samples], digits)
+
+
+def _measured(size: Size, folder: Path, number: int, repetitions: int) -> Sample:
+    print(f"[{number}/{repetitions}]", file=sys.stderr)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    path = os.pathsep.join([str(HERE.parent), kept["PYTHONPATH"]] if "PYTHONPATH" in kept else [str(HERE.parent)])
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as temporary:
+        command = [sys.executable, str(HERE / "watched.py"), json.dumps(asdict(size)), temporary]
+        try:
+            done = subprocess.run(
+                command, env={**kept, "PYTHONPATH": path}, capture_output=True, text=True, timeout=LIMIT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise NotMeasured(f"measurement-too-long: it took over {LIMIT} s and was stopped") from None
+    if done.returncode != 0:
+        raise NotMeasured(done.stderr.strip())
+    sample: Sample = json.loads(done.stdout.strip().splitlines()[-1])
+    return sample
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a folder; name one on the disk to be measured")
+    return Path(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one short process: does it work?")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="processes; 5 unless told otherwise")
+    parser.add_argument("--folder", type=_folder, default=Path(tempfile.gettempdir()), help="where databases are made")
+    parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the tables between its benchmark markers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every figure, for your own analysis")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
