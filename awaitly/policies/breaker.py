@@ -2,20 +2,19 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial, wraps
 from math import inf
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from awaitly.errors import CircuitOpen, StepDeadline, StepTimeout, UsageError
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import BreakerRejected
 from awaitly.policies.circuit import Closed, Forced, Listener, Open, Permit, Rules, State, Switch
-from awaitly.policies.course import Call, Course
+from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import (
     check_choice,
     check_count,
@@ -27,8 +26,8 @@ from awaitly.policies.options import (
     refuse,
 )
 from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.single import Single
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
@@ -40,7 +39,7 @@ UNNAMED = "without a name"
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class Breaker:
+class Breaker(Single):
     """Turns calls away for a while when too many have failed, so that what they need can recover.
 
     ```python
@@ -162,24 +161,8 @@ class Breaker:
         """
         return self._circuit(shared()).subscribe(listener)
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what an async function gives, called through the circuit.
-
-        Raises:
-            CircuitOpen: If the circuit turns the call away.
-        """
-        states = shared()
-        course = Course(states.clock, getattr(fn, "__qualname__", ""), observe=states.observe)
-        return await self._circuit(states)(partial(fn, *args, **kwargs), course)
-
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Wrap an async function, as a decorator."""
-
-        @wraps(fn)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.call(fn, *args, **kwargs)
-
-        return wrapped
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        return self._circuit(states)
 
     async def __aenter__(self) -> None:
         """Begin a call through the circuit.

@@ -7,13 +7,13 @@ of runs, which need not return anything storable, have their live values kept.
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
 from enum import Enum
-from functools import wraps
+from functools import partial
 from inspect import signature
 from string import Formatter
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from awaitly.errors import ConfigurationError
 from awaitly.model.clock import Clock
@@ -21,9 +21,9 @@ from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import CacheHit
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import check_choice, check_count, check_duration, check_name, refuse
-from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.sharing import Shared
+from awaitly.policies.single import Single
 
-P = ParamSpec("P")
 T = TypeVar("T")
 D = TypeVar("D")  # what is kept: encoded outcomes, or live values in a tuple
 K = TypeVar("K", bound=Hashable)
@@ -35,7 +35,7 @@ _formatter = Formatter()
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class Cache:
+class Cache(Single):
     """Keeps the successes of calls; who asks the same within the time gets the same answer without a call.
 
     Calls that ask the same at once become one, in this process. Failures are neither kept nor shared.
@@ -87,34 +87,16 @@ class Cache:
 
         return Caching(shared.state(_Encoded, self, made), coding)
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``fn`` gives for these arguments, or gave before; the live object, so do not change it.
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        """Return what keeps the answers of a function: live objects, which nobody shall change.
 
         Raises:
-            ConfigurationError: ``invalid-option``, if the arguments are not hashable and there is no ``key``, if the
-                ``key`` does not fit them, or if the cache is in the store, which keeps outcomes of runs only.
+            ConfigurationError: ``invalid-option``, if the cache is in the store, which keeps outcomes of runs only.
         """
         if self.where != "memory":
             raise refuse("where= of a cache", self.where, 'outside of runs, only where="memory" can be used')
-        states = shared()
-        live = states.state(_Live, self, lambda cache: _made_live(cache, states.clock))
-
-        async def ask() -> tuple[Any]:
-            return (await fn(*args, **kwargs),)
-
-        answer, _ = await live.answer(_key(self.key, fn, args, kwargs), ask)
-        assert answer is not None  # as ask() never returns None
-        value: T = answer[0]
-        return value
-
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Wrap an async function, as a decorator."""
-
-        @wraps(fn)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.call(fn, *args, **kwargs)
-
-        return wrapped
+        live = states.state(_Live, self, partial(_made_live, clock=states.clock))
+        return partial(_kept_live, live, self.key, fn)
 
 
 class Shelf(Protocol[K_shelf, D_shelf]):
@@ -338,6 +320,19 @@ class _Live(Cached[Hashable, tuple[Any]]):
     """Values of functions outside of runs."""
 
 
+async def _kept_live(live: _Live, template: str | None, fn: Callable[..., Any], call: Call[T], course: Course, /) -> T:
+    async def ask() -> tuple[Any]:
+        return (await call(),)
+
+    answer, hit = await live.answer(_key(template, fn, course.args, course.kwargs), ask)
+    if hit:
+        course.source = "cache"
+        course.notice(CacheHit, key=course.name)  # the arguments, which are its key, may be anything
+    assert answer is not None  # as ask() never returns None
+    value: T = answer[0]
+    return value
+
+
 def _made_live(cache: Cache, clock: Clock) -> _Live:
     return _Live(Recent(clock, cache.size), seconds(cache.ttl), clock)
 
@@ -358,16 +353,21 @@ def _key(template: str | None, fn: Callable[..., Any], args: tuple[Any, ...], kw
     return key
 
 
+_EXACT = frozenset((int, str, bytes, bool, type(None)))  # equal ones of one of these types are the same
+
+
 def _exact(value: Any) -> Hashable:
     """Return what is equal for the same values of the same types only: 1, 1.0 and True are equal, and 0.0 and -0.0."""
     kind: type = type(value)
+    if kind in _EXACT:
+        return kind, value
     if isinstance(value, tuple):
         return kind, tuple(map(_exact, value))
     if isinstance(value, frozenset):
         return kind, frozenset(map(_exact, value))
     if isinstance(value, float | complex):
         return kind, repr(value)
-    if is_dataclass(kind):
+    if is_dataclass(value):
         return kind, value, tuple(_exact(getattr(value, field.name)) for field in fields(kind) if field.compare)
     found: Hashable = kind, value
     return found

@@ -1,18 +1,18 @@
 """What takes the place of a call that failed: a value, a function or another step."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from functools import partial, wraps
+from functools import partial
 from inspect import isawaitable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from awaitly.errors import ConfigurationError
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import error_classes, refuse
-from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.sharing import Shared
+from awaitly.policies.single import Single
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -29,7 +29,7 @@ _UNSET = _Unset.UNSET
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Fallback:
+class Fallback(Single):
     """Answers in the place of a call that failed. It is asked last: after all retries, and past the call's deadline.
 
     Args:
@@ -64,29 +64,12 @@ class Fallback:
 
     def bound(self, shared: Shared, owner: str) -> Around:
         """Return what wraps the calls of one step; a fallback has no state."""
-        return self._around
+        return self._instead
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``fn`` gives for these arguments, or else what the fallback gives.
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        return self._instead
 
-        Raises:
-            Exception: Of ``fn``, if the fallback is not for it; or the fallback's own, which has it as context.
-        """
-        states = shared()
-        course = Course(states.clock, getattr(fn, "__qualname__", ""), observe=states.observe)
-        course.args, course.kwargs = args, kwargs
-        return await self._around(lambda: course.attempt(lambda: fn(*args, **kwargs)), course)
-
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Wrap an async function, as a decorator."""
-
-        @wraps(fn)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.call(fn, *args, **kwargs)
-
-        return wrapped
-
-    async def _around(self, call: Call[T], course: Course) -> T:
+    async def _instead(self, call: Call[T], course: Course) -> T:
         try:
             return await call()
         except Exception as error:

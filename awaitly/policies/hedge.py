@@ -5,10 +5,9 @@ takes longer than most do, which costs few requests more and cuts the slowest on
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from functools import wraps
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, TypeVar
 
 from awaitly.errors import StepDeadline
 from awaitly.model.clock import Timer
@@ -16,14 +15,14 @@ from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import StepHedged
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import check_count, check_duration
-from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.sharing import Shared
+from awaitly.policies.single import Single
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Hedge:
+class Hedge(Single):
     """Begins another attempt beside one that is slow; the first success wins, the others are cancelled.
 
     Only for calls that may happen more than once, such as reads. An attempt that fails does not end the call while
@@ -48,29 +47,12 @@ class Hedge:
 
     def bound(self, shared: Shared, owner: str) -> Around:
         """Return what wraps the calls of one step; a hedge has no state."""
-        return self._around
+        return self._raced
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what the first attempt to succeed gives.
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        return self._raced
 
-        Raises:
-            Exception: What the first attempt to fail raised, if all that were begun have failed.
-        """
-        states = shared()
-        course = Course(states.clock, getattr(fn, "__qualname__", ""), observe=states.observe)
-        course.args, course.kwargs = args, kwargs
-        return await self._around(lambda: course.attempt(lambda: fn(*args, **kwargs)), course)
-
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Wrap an async function, as a decorator."""
-
-        @wraps(fn)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.call(fn, *args, **kwargs)
-
-        return wrapped
-
-    async def _around(self, call: Call[T], course: Course) -> T:
+    async def _raced(self, call: Call[T], course: Course) -> T:
         race = _Race(call, course, seconds(self.after), self.extra)
         try:
             return (await race.decided()).result()

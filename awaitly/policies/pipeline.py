@@ -1,10 +1,10 @@
 """All the policies of a call, and the one order in which they lie around it."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial, wraps
-from typing import Any, Literal, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from awaitly.errors import ConfigurationError
 from awaitly.model.durations import Duration, seconds
@@ -17,16 +17,16 @@ from awaitly.policies.fallback import Fallback
 from awaitly.policies.hedge import Hedge
 from awaitly.policies.options import check_duration, check_name, refuse
 from awaitly.policies.retry import Retry
-from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.sharing import Shared
+from awaitly.policies.single import Single, called
 from awaitly.policies.timeout import Deadline, Timeout
 from awaitly.policies.turns import Costing, Limiter
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
-class Policies:
+class Policies(Single):
     """What is around a call; a bundle to reuse: ``STRIPE = Policies(retry=Retry(3), breaker=Breaker("stripe"))``.
 
     From the outside in: fallback, deadline, cache, retry, hedge, limiters, breaker, timeout.
@@ -90,33 +90,14 @@ class Policies:
         """Return these policies, and those of ``other`` where there are none here."""
         return replace(other, **self.given())
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call an asynchronous function with these policies around it, outside of any workflow.
-
-        Raises:
-            ConfigurationError: ``unknown-breaker`` or ``unknown-limiter``, for a name that nobody declared.
-        """
-        states, name = shared(), getattr(fn, "__qualname__", repr(fn))
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
         owner = states.owner(fn)
-        around = states.kept(self, owner, lambda: self._around(states, name, owner))
-        course = Course(states.clock, name)
-        course.args, course.kwargs = args, kwargs
-        result: T = await around(partial(course.attempt, partial(fn, *args, **kwargs)), course)
-        return result
+        return states.kept(self, owner, lambda: self._made(states, called(fn), owner))
 
-    def _around(self, states: Shared, name: str, owner: str) -> Around:
+    def _made(self, states: Shared, name: str, owner: str) -> Around:
         policies = states.in_force(name, self)
         limit = Timeout(policies.attempt_timeout)
         return compose([*layers(policies, states, owner), limit])
-
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Wrap an asynchronous function: every call of it has these policies around it."""
-
-        @wraps(fn)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.call(fn, *args, **kwargs)
-
-        return wrapped
 
 
 def bound_pipeline(policies: Policies, states: Shared, owner: str, *inner: Around) -> Around | None:

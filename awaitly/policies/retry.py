@@ -6,12 +6,11 @@ The first attempt knows nothing of all this. Once it has failed, tenacity's loop
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
-from functools import wraps
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
 from awaitly.errors import StepTimeout
 from awaitly.model.durations import Duration, humanised, seconds
@@ -20,12 +19,12 @@ from awaitly.policies.backoff import Backoff, Jitter, Shape, asked
 from awaitly.policies.budget import Budget, Tokens
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import check_choice, check_count, check_duration, check_number, error_classes, refuse
-from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.sharing import Shared
+from awaitly.policies.single import Single, called
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
@@ -60,8 +59,8 @@ def transient(error: BaseException) -> bool:
     return isinstance(error, (TimeoutError, ConnectionError, StepTimeout)) if own is None else bool(own)
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Retry(Single):
     """Tries again what failed.
 
     ```python
@@ -162,29 +161,8 @@ class Retry:
         """Return the policy with the state that it shares."""
         return Retrying(self, None if self.budget is None else self.budget.bound(shared))
 
-    async def call(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what the function gives, trying again as declared.
-
-        Raises:
-            Exception: What the last attempt raised.
-        """
-        return await self(function)(*args, **kwargs)
-
-    def __call__(self, function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Decorate an async function: its calls are tried again as declared."""
-        name = getattr(function, "__qualname__", repr(function))
-        known: tuple[Shared, Around] | None = None
-
-        @wraps(function)
-        async def retried(*args: P.args, **kwargs: P.kwargs) -> T:
-            nonlocal known
-            states = shared()
-            if known is None or known[0] is not states:
-                known = states, self.bound(states, name)
-            course = Course(states.clock, name)
-            return await known[1](lambda: course.attempt(lambda: function(*args, **kwargs)), course)
-
-        return retried
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        return states.kept(self, states.owner(fn), lambda: self.bound(states, called(fn)))
 
     def allows(self, attempts: int, elapsed: float) -> bool:
         """Return whether another attempt may begin after so many, and so many seconds after the first one began."""

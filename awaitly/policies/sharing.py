@@ -112,6 +112,9 @@ class Shared:
 
     def owner(self, fn: Callable[..., Any]) -> str:
         """Return what a function is called here that owns policies without names: no other one is called so."""
+        known = self._owners.get(id(fn))
+        if known is not None:
+            return known[1]
         while (inner := getattr(fn, "__func__", None) or (fn.func if isinstance(fn, partial) else None)) is not None:
             fn = inner  # methods and partial functions are made anew for each call
         known = self._owners.get(id(fn))

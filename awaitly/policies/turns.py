@@ -7,24 +7,23 @@ waits, so that the expensive one is served at all.
 
 import asyncio
 import dataclasses
-import functools
 import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from awaitly.errors import LimitReached
 from awaitly.model.clock import Clock, Timer
 from awaitly.model.durations import Duration, humanised, seconds
-from awaitly.model.facts import LimiterRejected, LimiterWaited
+from awaitly.model.facts import Fact, LimiterRejected, LimiterWaited
 from awaitly.policies.course import Around, Call, Course
 from awaitly.policies.options import check_choice, check_duration, check_name, refuse
 from awaitly.policies.sharing import Shared, shared
+from awaitly.policies.single import Single
 
 T = TypeVar("T")
-P = ParamSpec("P")
 Mode: TypeAlias = Literal["wait", "reject"]
 
 EARLY = 1e-6  # seconds: clocks round, so what is due in less is due now
@@ -138,8 +137,8 @@ class Turns(ABC):
                 self._serve()
             raise
 
-    async def acquire(self, cost: float = 1) -> None:
-        """Return as soon as it is the caller's turn.
+    async def acquire(self, cost: float = 1, observe: Callable[[Fact], object] | None = None) -> None:
+        """Return as soon as it is the caller's turn; ``observe`` is told of waiting.
 
         Raises:
             LimitReached: If the caller may not wait, or not so long.
@@ -148,7 +147,7 @@ class Turns(ABC):
         if cost != 1:
             self.check(cost)
         if self._line or self.take(cost) is None:
-            await self.wait(cost, Course(self.clock, self.name))
+            await self.wait(cost, Course(self.clock, self.name, observe=observe))
 
     def try_acquire(self, cost: float = 1) -> bool:
         """Take a turn if there is room and nobody waits for it; tell whether that was so."""
@@ -274,7 +273,7 @@ class Turns(ABC):
                 self._timer = self.clock.call_later(delay, self._serve)
 
 
-class Limiter(ABC):
+class Limiter(Single):
     """What one can do with a declared limiter: bind it to a step, or use it by hand.
 
     By hand it has the state that the active runtime has for it, or else the event loop's:
@@ -338,32 +337,17 @@ class Limiter(ABC):
             LimitReached: If the caller may not wait, or not so long.
             ConfigurationError: ``invalid-option``, if there will never be room for so much.
         """
-        await self.state(shared()).acquire(cost)
+        states = shared()
+        await self.state(states).acquire(cost, states.observe)
 
-    async def call(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call an async function when it is its turn.
-
-        Raises:
-            LimitReached: If it may not wait, or not so long.
-        """
-        async with self:
-            return await fn(*args, **kwargs)
-
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Decorate an async function, so that each call waits for its turn."""
-
-        @functools.wraps(fn)
-        async def limited(*args: P.args, **kwargs: P.kwargs) -> T:
-            async with self:
-                return await fn(*args, **kwargs)
-
-        return limited
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        return self.state(states)
 
     async def __aenter__(self) -> Self:
         await self.acquire()
         return self
 
-    async def __aexit__(self, *error: object) -> None:  # noqa: B027  (nothing is what most of them do)
+    async def __aexit__(self, *error: object) -> None:
         """Leave; what a rate limit granted stays spent."""
 
 
@@ -461,7 +445,10 @@ class Costing(Limiter):
 
     async def acquire(self, cost: float | None = None) -> None:
         """Wait for the turn of the caller, at this cost unless another one is given."""
-        await self.state(shared()).acquire(self.cost if cost is None else cost)
+        await super(Costing, self).acquire(self.cost if cost is None else cost)
+
+    def _around(self, states: Shared, fn: Callable[..., Any]) -> Around:
+        return Priced(self.state(states), self.cost)
 
 
 class Priced:

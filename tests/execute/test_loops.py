@@ -1,7 +1,9 @@
 """A runtime is asked from other threads and loops too; what is asked happens in its own."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -156,3 +158,18 @@ def test_a_run_that_stores_nothing_runs_in_the_loop_of_its_runtime_too(run) -> N
             assert door.loops == [loop, loop]
 
     run(story())
+
+
+def test_a_loop_that_ran_workflows_is_not_kept(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWAITLY_STORE", "memory://")
+
+    async def story() -> "weakref.ref[asyncio.AbstractEventLoop]":
+        assert await gather(twice.run(1), query(1)) == (Ok(2), 1)
+        return weakref.ref(asyncio.get_running_loop())
+
+    _doors[:] = [Door()]
+    loop = asyncio.run(story())
+    _doors.clear()
+    gc.collect()
+    assert loop() is None
