@@ -420,7 +420,7 @@ class Mismatch(AwaitlyError, code="graph-mismatch"):
         found: what the code does there now.
     """
 
-    hint = "deploy the code that the run was started with, fork it (awaitly runs fork), or cancel it"
+    hint = "deploy the code that the run was started with, fork it from before that (awaitly runs fork --at), or cancel it"
 
     def __init__(
         self,

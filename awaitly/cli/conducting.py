@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ async def _begun(conduct: Conduct, runtime: Runtime) -> RunHandle[Any, Any]:
         return await conduct.begin(runtime)
     except Mismatch as error:
         if conduct.continues is not None:
-            error.add_note("\n".join(conduct.ways.unfit(conduct.continues)))
+            await _add_ways(error, conduct, runtime, conduct.continues)
         raise
 
 
@@ -97,12 +98,19 @@ async def _followed(
         await runtime.shutdown(go_on=0)
         return Ended(id=handle.id, workflow=workflow, result=None, status=interrupted.status)
     except (Mismatch, ChangedArguments) as error:  # the same command would fail again
-        error.add_note("\n".join(conduct.ways.unfit(handle.id)))
+        await _add_ways(error, conduct, runtime, handle.id)
         raise
     except AwaitlyError as error:
         error.add_note(f"the run has not ended; continue with: {conduct.ways.again(handle.id)}")
         raise
     return Ended(id=handle.id, workflow=workflow, result=result)
+
+
+async def _add_ways(error: AwaitlyError, conduct: Conduct, runtime: Runtime, run_id: str) -> None:
+    before = None
+    with suppress(AwaitlyError):
+        before = (await runtime.plan_fork(run_id)).before
+    error.add_note("\n".join(conduct.ways.unfit(run_id, before)))
 
 
 class _Stopping:

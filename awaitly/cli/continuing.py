@@ -112,7 +112,10 @@ def fork(
             return await runtime.plan_fork(run_id, at=at, arguments=await arguments(runtime), flags=flags)
 
     if plan:
-        _print_plan(asyncio.run(planned()))
+        found = asyncio.run(planned())
+        _print_plan(found)
+        found.check()
+        stdout().print("what is kept fits the code")
         return 0
     return _finished(workflows, targets, begin, as_json, quiet, store)
 

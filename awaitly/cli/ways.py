@@ -42,12 +42,13 @@ class Ways:
         """Return the command that continues a failed run from before its failure."""
         return command("runs", "retry", run, *self._named(), *self._stored())
 
-    def unfit(self, run: str) -> Iterator[str]:
-        """Yield what to do about a run that the code does not fit."""
+    def unfit(self, run: str, before: str | None) -> Iterator[str]:
+        """Yield what to do about a run that the code does not fit, ``before`` a call up to which it does."""
         yield "the run has not ended and is as it was; one of these helps:"
         yield f"  deploy the code that it was started with, then: {self.again(run)}"
-        fork = command("runs", "fork", run, *self._named(), *self._stored())
-        yield f"  begin another run from what it recorded: {fork}"
+        if before is not None:
+            fork = command("runs", "fork", run, *self._named(), "--at", before, *self._stored())
+            yield f"  begin another run from what fits, which repeats {before} and all after it: {fork}"
         yield f"  give it up: {command('runs', 'cancel', run, *self._stored())}"
 
     def _named(self) -> list[str]:

@@ -186,9 +186,10 @@ class Control:
 
         Raises:
             RunNotFound: If there is no run with this id.
-            RunRefused: If nothing of that name is recorded.
+            RunRefused: If nothing of that name is recorded, or if what it would keep does not fit the code.
         """
         program, plan = await self._planned(run_id, at, arguments, flags)
+        plan.check()
         new_id = checked_run_id(id) if id is not None else new_run_id(program.graph.workflow)
         await begin_fork(self.engine, program, new_id, plan)
         return self._held(program, new_id)

@@ -55,6 +55,7 @@ class DryRun:
         self._run.parking = True  # nothing begins
         self._run.patience = PATIENCE
         self._facts = facts
+        self.found: AwaitlyError | None = None  # what did not fit
 
     @property
     def unsure(self) -> bool:
@@ -77,5 +78,5 @@ class DryRun:
 
     async def fitting(self) -> int:
         """Return how many of the facts were delivered before the first that does not fit."""
-        problem = await self.problem()
-        return len(self._facts) if problem is None else self._run.delivery.position
+        self.found = await self.problem()
+        return len(self._facts) if self.found is None else self._run.delivery.position

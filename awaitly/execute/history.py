@@ -1,5 +1,6 @@
 """What can be done with a run's past: fork it, check it against new code, follow it as it grows."""
 
+import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ from awaitly.errors import AwaitlyError, RunRefused, ShuttingDown, StoreError
 from awaitly.execute.dry import DryRun
 from awaitly.execute.engine import Engine
 from awaitly.execute.journal import Log
-from awaitly.execute.recorded import start_of
+from awaitly.execute.recorded import PASSED_OVER, start_of
 from awaitly.execute.retrying import allowed_time
 from awaitly.model.facts import (
     CancelRequested,
@@ -35,11 +36,34 @@ FORGOTTEN = (RunFinished, RunRetried, StepStarted, StepWithheld, RetryScheduled)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkPlan:
-    """What a fork would take over: the start of the new run and the facts that it keeps."""
+    """What a fork would take over: the start of the new run and the facts that it keeps.
+
+    Attributes:
+        problem: what of that does not fit the code; None if all does.
+        before: the last call before which the run can be forked so that all fits; None if there is none.
+    """
 
     started: RunStarted
     kept: tuple[Fact, ...]
     dropped: tuple[Fact, ...]
+    problem: AwaitlyError | None = None
+    before: str | None = None
+
+    def check(self) -> None:
+        """Refuse a fork that would stop where what it keeps does not fit.
+
+        Raises:
+            RunRefused: If it would.
+        """
+        if self.problem is None:
+            return
+        other = "start it again under another id"
+        raise RunRefused(
+            f"the fork would not fit the code of {self.started.workflow}: {self.problem.message}",
+            hint=f"keep less: at={self.before!r}, on the command line --at {shlex.quote(self.before)}; or {other}"
+            if self.before
+            else f"nothing that it recorded fits: {other}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +112,31 @@ async def plan_fork(
             arguments=program.arguments.encode(args, kwargs),
             arguments_digest=program.arguments.fingerprint(args, kwargs),
         )
-        cut = min(cut, await DryRun(engine, program, run_id, started, past[:cut]).fitting())
+    replay = DryRun(engine, program, run_id, started, past[:cut])
+    fitting = await replay.fitting()
+    if arguments is not None:
+        cut = min(cut, fitting)
     pinned = _pinned_flags(program, started, past[:cut])
     for name, value in (flags or {}).items():
         _check_free(run_id, name, value, pinned)
     started = replace(started, flags={**started.flags, **(flags or {})})
     # What no outcome depended on the new run decides for itself.
     kept = tuple(fact for fact in past[:cut] if not isinstance(fact, FlagDecided) or spelt(fact.flag) in pinned)
-    return ForkPlan(started=started, kept=kept, dropped=tuple(past[cut:]))
+    plan = ForkPlan(started=started, kept=kept, dropped=tuple(past[cut:]))
+    if arguments is None and replay.found is not None and not replay.unsure:
+        return replace(plan, problem=replay.found, before=_last_before(past, fitting))
+    return plan
+
+
+def _last_before(past: Sequence[Fact], fitting: int) -> str | None:
+    """Return the last call before which only what fits is recorded: ``fitting`` facts do."""
+    for index, fact in enumerate(past):
+        if index >= fitting and isinstance(fact, StepFinished):
+            return fact.call
+        if index >= fitting and not isinstance(fact, PASSED_OVER):
+            break
+    finished = [fact.call for fact in past[:fitting] if isinstance(fact, StepFinished)]
+    return finished[-1] if finished else None
 
 
 def _pinned_flags(program: Program, started: RunStarted, facts: Sequence[Fact]) -> dict[str, tuple[object, str]]:

@@ -68,7 +68,7 @@ def test_an_instance_says_which_of_its_class_s_codes_it_has() -> None:
 
 
 def test_a_class_may_bring_its_own_hint() -> None:
-    assert "fork it (awaitly runs fork)" in Mismatch("step 'charge' is gone").hint
+    assert "(awaitly runs fork --at)" in Mismatch("step 'charge' is gone").hint
     assert Mismatch("step 'charge' is gone", hint="Wait").hint == "Wait"
 
 

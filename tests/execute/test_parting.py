@@ -116,7 +116,9 @@ def test_a_step_that_another_one_has_replaced(scene: Scene) -> None:
         f"({line(another_step_there, 'read')})"
     )
     assert (error.step, error.where) == ("write", line(another_step_there, "last"))
-    assert error.hint == "deploy the code that the run was started with, fork it (awaitly runs fork), or cancel it"
+    assert error.hint == (
+        "deploy the code that the run was started with, fork it from before that (awaitly runs fork --at), or cancel it"
+    )
 
 
 def test_a_call_that_is_gone(scene: Scene) -> None:
