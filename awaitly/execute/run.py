@@ -155,7 +155,9 @@ class Run:
                 ChangedArguments(
                     f"run {self.id!r} makes {described(self.program, self.recorded.facts, identity, binding.name)}"
                     " with other arguments than before it was interrupted",
-                    hint="make the body depend on its arguments and on steps only; else fork the run or start it again",
+                    hint="if the code has changed (a new parameter of the step or a new field of a class that it takes"
+                    " is enough, also with a default), deploy the old one, or fork the run from before this call; if it"
+                    " has not, make the body depend on its arguments and on steps only",
                 )
             )
             self.check_open()
