@@ -27,6 +27,7 @@ class Seen:
     """A call that a body makes, by itself or by way of a helper without steps."""
 
     call: Call
+    function: FunctionReading  # that makes it
     position: Position  # in the body
     via: str = ""  # how messages name the way: " (in helper, orders.py:12)"
 
@@ -58,11 +59,11 @@ class Subject:
 
     def seen_calls(self) -> Iterator[Seen]:
         """Yield every call of the body and of its helpers, those included that contain no steps."""
-        for _, call in self.calls():
-            yield Seen(call, call.position)
+        for function, call in self.calls():
+            yield Seen(call, function, call.position)
             for helper in self._plain_helpers(call):
                 for inner in helper.calls:
-                    yield Seen(inner, call.position, f" (in {helper.fn.__qualname__}, {inner.position})")
+                    yield Seen(inner, helper, call.position, f" (in {helper.fn.__qualname__}, {inner.position})")
 
     def _plain_helpers(self, call: Call) -> list[FunctionReading]:
         """Return the helpers of the same package, without steps, that a call reaches."""
