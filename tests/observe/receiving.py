@@ -129,12 +129,13 @@ def values(pairs: Sequence[Any]) -> dict[str, Any]:
 def tree(spans: Sequence[Received]) -> list[str]:
     """Return the names of spans in the order of their beginnings, each below its parent by two blanks more.
 
-    In virtual time several begin at once: these are in the order of their names, as they arrive in any.
+    In virtual time several begin at once: these are in the order of their ends, and then of their names, as they arrive
+    in any.
     """
     known = {span.id for span in spans}
 
     def below(parent: str, depth: int) -> Iterator[str]:
-        for span in sorted(spans, key=lambda span: (span.starts, -span.ends, span.name)):
+        for span in sorted(spans, key=lambda span: (span.starts, span.ends, span.name)):
             if (span.parent if span.parent in known else "") == parent:
                 yield "  " * depth + span.name
                 yield from below(span.id, depth + 1)

@@ -619,7 +619,7 @@ def test_a_run_that_stops_here_ends_its_spans_and_goes_on_in_others(world: World
     stopped, resumed = (span for span in spans if span.name == "workflow holding")
     held, again = (span for span in spans if span.name == "step hold")
     assert (stopped.attributes["awaitly.run.released"], stopped.attributes["awaitly.outcome"]) == (
-        "run-stopped", "interrupted",
+        "shutting-down", "interrupted",
     )  # fmt: skip
     assert (stopped.status, held.attributes["awaitly.outcome"]) == ("", "interrupted")
     assert resumed.links == (stopped.trace,)
