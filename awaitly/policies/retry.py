@@ -4,6 +4,7 @@ The first attempt knows nothing of all this. Once it has failed, tenacity's loop
 ``stop`` are answered here, as its own would read the system's clock.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
-from awaitly.errors import StepTimeout
+from awaitly.errors import StepDeadline, StepTimeout
 from awaitly.model.durations import Duration, humanised, seconds
 from awaitly.model.facts import StepRetrying
 from awaitly.policies.backoff import Backoff, Jitter, Shape, asked
@@ -319,18 +320,28 @@ class Again:
     async def _attempts(self, loop: "AsyncRetrying", state: "RetryCallState", call: Call[T]) -> T:
         from tenacity import DoAttempt, DoSleep
 
-        while True:
-            do = await loop.iter(retry_state=state)
-            if isinstance(do, DoSleep):
-                await self._course.pause(state.upcoming_sleep, _error(state))
-                state.prepare_for_next_attempt()
-            elif isinstance(do, DoAttempt):
-                try:
-                    return await call()
-                except Exception as error:  # noqa: BLE001 - tenacity asks which are wanted
-                    _keep(state, error)
-            else:
-                raise _error(state)
+        last: Exception | None = None
+        try:
+            while True:
+                do = await loop.iter(retry_state=state)
+                if isinstance(do, DoSleep):
+                    last = _error(state)
+                    await self._course.pause(state.upcoming_sleep, last)
+                    state.prepare_for_next_attempt()
+                elif isinstance(do, DoAttempt):
+                    try:
+                        return await call()
+                    except Exception as error:  # noqa: BLE001 - tenacity asks which are wanted
+                        if isinstance(error, StepDeadline):
+                            _explain(error, last)
+                        _keep(state, error)
+                else:
+                    raise _error(state)
+        except asyncio.CancelledError as interruption:
+            _explain(interruption, last)  # by the call's deadline, as may be: that has it as its cause
+            raise
+        finally:
+            last = None  # it keeps this frame, which must not keep it
 
     def _wanted(self, state: "RetryCallState") -> bool:
         error = _error(state)
@@ -408,6 +419,12 @@ class Again:
 
 def _keep(state: "RetryCallState", error: Exception) -> None:
     state.set_exception((type(error), error, error.__traceback__))
+
+
+def _explain(end: BaseException, last: Exception | None) -> None:
+    """Let what ended the attempts tell what the last one of them failed with."""
+    if end is not last and end.__cause__ is None:
+        end.__cause__ = last
 
 
 def _error(state: "RetryCallState") -> Exception:

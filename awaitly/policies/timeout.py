@@ -140,4 +140,5 @@ class Deadline:
             # What is under way ends by the limit of its attempt.
             return await within(call(), left, course.clock, unless=lambda: course.attempting)
         except Expired as expired:
-            raise out_of_time(course.name) from expired.__cause__
+            interruption = expired.__cause__
+            raise out_of_time(course.name) from (None if interruption is None else interruption.__cause__)
