@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from awaitly.execute.control import Control
     from awaitly.execute.history import Arguments, ForkPlan, Verdict
     from awaitly.execute.hosts import PlainHost
+    from awaitly.execute.signals import Signals
     from awaitly.execute.vitals import Readiness, State, Vitals
     from awaitly.flags.given import Given
     from awaitly.model.graph import Graph
@@ -91,6 +92,8 @@ class Runtime:
         self._sinks = tuple(sinks)
         self.watchers = tuple(watchers)
         self._ending: asyncio.Task[Closed] | None = None  # its shutdown, under way or over
+        self._leaving = asyncio.Event()  # set when that begins
+        self._signals: Signals | None = None  # while it heeds them
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._control: Control | None = None  # while it is open
         self.watching: Watching | None = None  # while it is open, if anybody watches
@@ -130,7 +133,7 @@ class Runtime:
         given = self._given_store if self._given_store is not None else self.settings.store
         store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
         self.loop = self.states.loop = asyncio.get_running_loop()
-        self._ending = None
+        self._ending, self._leaving = None, asyncio.Event()
         await store.open()
         self.watching = _watching(self.settings, self._sinks, self.watchers, self.clock)
         control = self._controlling(store)
@@ -172,7 +175,40 @@ class Runtime:
             ends = self._shut_down(self._control, allowed, _duration(go_on, allowed * GOES_ON, "go_on= of shutdown()"))
             self._ending = asyncio.get_running_loop().create_task(ends, context=_neutral_context())
             self.vitals.closing()
+            self._leaving.set()
         return await asyncio.shield(self._ending)
+
+    def install_signals(self) -> None:
+        """Let the first SIGTERM or SIGINT shut this runtime down, and another one end the process at once.
+
+        Then what heeded the signal before, such as a web server, is called. If nothing did, the process ends with the
+        exit status of the shutdown: 0, or 75 if effects had to be abandoned. In another thread than the main one,
+        which gets no signals, this does nothing.
+
+        Raises:
+            RunStopped: If the runtime is not open.
+        """
+        from awaitly.execute.signals import Signals
+
+        self._accepting()
+        if self._signals is None and self.loop is not None:
+            self._signals = Signals(self.shutdown, self.loop, _neutral_context())
+            self._signals.install()
+
+    @at_home
+    async def until_signal(self) -> int:
+        """Go on until SIGTERM or SIGINT comes, or somebody shuts this runtime down; return the exit status of that.
+
+        It is 0, or 75 if effects had to be abandoned. A second signal ends the process at once.
+
+        Raises:
+            RunStopped: If the runtime is not open.
+        """
+        self.install_signals()
+        if self._signals is not None:
+            self._signals.awaited = True
+        await self._leaving.wait()
+        return (await self.shutdown()).exit_status
 
     async def _shut_down(self, control: "Control", timeout: float, go_on: float) -> "Closed":
         until = self.clock.monotonic() + timeout
@@ -185,7 +221,9 @@ class Runtime:
                     self.watching.leave()
                     await self.watching.close(max(min(LAST_NOTICES, timeout), until - self.clock.monotonic()))
             finally:
-                self._control = None
+                if self._signals is not None:
+                    self._signals.remove()
+                self._control = self._signals = None
                 self.vitals.closed()
                 await control.engine.store.close()
 
