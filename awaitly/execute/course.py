@@ -85,6 +85,10 @@ class CallCourse(Course):
         call.attempts = self.attempts
         timeout = call.chosen.timeout
         self.attempt_due = None if timeout is None else self.clock.monotonic() + timeout
+        if call.chosen.policies is not None and call.chosen.policies.hedge is not None:
+            # The attempts of a hedge have tasks, and so contexts, of their own.
+            host = self._run.services.host
+            host.set(host.get().of_attempt(self.attempts, self.attempt_due))
         if self.observe is not None and self._run.services.wants(StepStarted):
             self.notice(StepStarted, attempt=self.attempts)
         try:

@@ -134,15 +134,25 @@ def _callee(step: Any) -> Callee:
     return callee
 
 
-async def through(callee: Callee, course: Course) -> Any:
+async def through(callee: Callee, course: Course, begins: Callable[[], object] | None = None) -> Any:
     """Return what a call that nothing is stored of gives, through its policies.
+
+    Args:
+        callee: What is called.
+        course: The call's.
+        begins: Called in the context of every attempt when it begins.
 
     Raises:
         Returned: For an ``Err`` that the function returned.
     """
 
     def once() -> Awaitable[Any]:
-        return course.attempt(lambda: once_through(callee, course))
+        return course.attempt(attempted)
+
+    def attempted() -> Awaitable[Any]:
+        if begins is not None:
+            begins()
+        return once_through(callee, course)
 
     return await (once() if callee.pipeline is None else callee.pipeline(once, course))
 

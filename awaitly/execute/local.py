@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from types import FrameType
 from typing import Any
@@ -75,7 +76,10 @@ class LocalHost(PlainHost):
         token = self._host.set(_LocalStep(self, binding, identity, course))
         try:
             if course is not None:
-                return await through(chosen, course)
+                hedged = chosen.policies is not None and chosen.policies.hedge is not None
+                return await through(
+                    chosen, course, partial(self._hedged, binding, identity, course) if hedged else None
+                )
             value = await chosen.fn(*args, **kwargs)
         except Returned as returned:
             raise raisable(returned.error, binding.name) from None
@@ -91,6 +95,9 @@ class LocalHost(PlainHost):
         if isinstance(value, Err) and binding.returns_result:
             raise raisable(value.error, binding.name)
         return value.value if isinstance(value, Ok) and binding.returns_result else value
+
+    def _hedged(self, binding: StepBinding, identity: str, course: Course) -> None:
+        self._host.set(_LocalStep(self, binding, identity, course, course.attempts))  # in the attempt's own task
 
     async def _chosen(self, binding: StepBinding) -> StepBinding:
         """Return what is executed in a step's place; each flag is decided once in the run."""
@@ -168,26 +175,34 @@ class _Shared:
 class _LocalStep(PlainHost):
     """Inside a step's function; made for every call, so it computes its context only when asked."""
 
-    __slots__ = ("_binding", "_course", "_identity", "_run", "_workflow")
+    __slots__ = ("_attempt", "_binding", "_course", "_identity", "_run", "_workflow")
 
-    def __init__(self, body: LocalHost, binding: StepBinding, identity: str, course: Course | None) -> None:
+    def __init__(
+        self, body: LocalHost, binding: StepBinding, identity: str, course: Course | None, attempt: int | None = None
+    ) -> None:
         self.clock = body.clock
         self._start = body._start
         self._binding = binding
         self._identity = identity
         self._course = course
+        self._attempt = attempt  # its number, where several are under way at once
         self._run = body._run.id
         self._workflow = body._program.graph.workflow
 
     def about(self) -> Whereabouts:
         """Return where this is, for what is logged here."""
-        attempt = 1 if self._course is None else self._course.attempts
-        return Whereabouts(self._run, self._workflow, self._binding.name, attempt)
+        return Whereabouts(self._run, self._workflow, self._binding.name, self._number)
+
+    @property
+    def _number(self) -> int:
+        if self._attempt is not None:
+            return self._attempt
+        return 1 if self._course is None else self._course.attempts
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""
         return StepContext(
-            run_id=self._run, step=self._binding.name, attempt=1 if self._course is None else self._course.attempts,
+            run_id=self._run, step=self._binding.name, attempt=self._number,
             idempotency_key=self._identity, fence=0, time_left=self.time_left,
         )  # fmt: skip
 

@@ -156,7 +156,7 @@ async def _ended(call: Call) -> None:
 class DurableStep(PlainHost):
     """Inside the function of a durable run's step: other steps are plain calls, :meth:`current` knows the call."""
 
-    __slots__ = ("_course", "_run")
+    __slots__ = ("_attempt", "_course", "_due", "_run")
 
     def __init__(self, run: "Run", course: CallCourse) -> None:
         services = run.services
@@ -164,13 +164,21 @@ class DurableStep(PlainHost):
         self._start = services.start_run
         self._run = run
         self._course = course
+        self._attempt: int | None = None  # its number and when it is due, where several are under way at once
+        self._due: float | None = None
+
+    def of_attempt(self, number: int, due: float | None) -> "DurableStep":
+        """Return the same inside one attempt of several that are under way at once."""
+        one = DurableStep(self._run, self._course)
+        one._attempt, one._due = number, due
+        return one
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""
         return StepContext(
             run_id=self._run.id,
             step=self._course.name,
-            attempt=self._course.attempts,
+            attempt=self._number,
             idempotency_key=idempotency_key(self._run.id, self._course.call),
             fence=self._run.log.fence,
             time_left=self.time_left,
@@ -179,7 +187,11 @@ class DurableStep(PlainHost):
     def about(self) -> Whereabouts:
         """Return where this is, for what is logged here."""
         course = self._course
-        return Whereabouts(self._run.id, self._run.program.graph.workflow, course.name, course.attempts)
+        return Whereabouts(self._run.id, self._run.program.graph.workflow, course.name, self._number)
+
+    @property
+    def _number(self) -> int:
+        return self._course.attempts if self._attempt is None else self._attempt
 
     def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
         """Return the course of a call of a step inside this one, which has to be over with it."""
@@ -188,7 +200,8 @@ class DurableStep(PlainHost):
     def time_left(self) -> float | None:
         """Return the seconds until the attempt, the call or the run has to be over."""
         course = self._course
-        limits = [] if course.attempt_due is None else [course.attempt_due - self.clock.monotonic()]
+        due = course.attempt_due if self._attempt is None else self._due
+        limits = [] if due is None else [due - self.clock.monotonic()]
         if (left := course.remaining()) is not None:
             limits.append(left)
         return min(limits, default=None)
