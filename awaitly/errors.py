@@ -276,6 +276,12 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
         code = f"{self.code}: {self.cause_code}" if self.cause_code else self.code
         return f"{self.step} raised {raised} [{code}]" if self.step else f"{raised} [{code}]"
 
+    def __repr__(self) -> str:
+        if type(self) is not UnexpectedError:
+            return super().__repr__()
+        step = f", step={self.step!r}" if self.step else ""
+        return f"UnexpectedError({self.message!r}, type_name={self.type_name!r}{step})"
+
 
 def _type_name(cls: type) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
@@ -420,7 +426,9 @@ class Mismatch(AwaitlyError, code="graph-mismatch"):
         found: what the code does there now.
     """
 
-    hint = "deploy the code that the run was started with, fork it from before that (awaitly runs fork --at), or cancel it"
+    hint = (
+        "deploy the code that the run was started with, fork it from before that (awaitly runs fork --at), or cancel it"
+    )
 
     def __init__(
         self,

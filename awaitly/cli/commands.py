@@ -1,6 +1,5 @@
 """The command itself: its subcommands, and one way in which all of them fail."""
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,13 +11,11 @@ import click
 from awaitly.cli.checks import check
 from awaitly.cli.configuring import config
 from awaitly.cli.demo import demo
-from awaitly.cli.failing import failed, quieten
+from awaitly.cli.failing import debugging, failed, quieten
 from awaitly.cli.graphs import graph
 from awaitly.cli.running import run
 from awaitly.cli.runs import runs
 from awaitly.cli.serving import serve
-
-DEBUG = "AWAITLY_DEBUG"
 
 
 def _version() -> str:
@@ -44,12 +41,11 @@ class Commands(click.Group):
         sys.exit(self._status(args, prog_name or "awaitly", complete_var, extra))
 
     def _status(self, args: Sequence[str] | None, name: str, complete_var: str | None, extra: dict[str, Any]) -> int:
-        debugging = os.environ.get(DEBUG, "") not in ("", "0")
-        quieten(debugging)
+        quieten()
         try:
             status = super().main(args, name, complete_var, standalone_mode=False, **extra)
         except Exception as error:  # noqa: BLE001 - the one seam where every error becomes a message
-            if debugging:
+            if debugging():
                 traceback.print_exc()
             return failed(error)
         return status if isinstance(status, int) else 0

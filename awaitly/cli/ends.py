@@ -4,11 +4,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pydantic_core import to_jsonable_python
+from rich.text import Text
 
 from awaitly.cli.conducting import Ended
 from awaitly.cli.consoles import print_json, stderr
-from awaitly.cli.failing import FAILED, failed, say
+from awaitly.cli.failing import FAILED, debugging, failed, say
 from awaitly.cli.interrupts import Interrupted
+from awaitly.cli.targets import blamed
 from awaitly.cli.ways import Ways
 from awaitly.errors import AwaitlyError, Failure, RunCancelled, UnexpectedError
 from awaitly.model.state import Status
@@ -84,7 +86,17 @@ def _fields(error: BaseException) -> dict[str, Any]:
     return {name: to_jsonable_python(value, fallback=str) for name, value in shown.items()}
 
 
+def _place(error: AwaitlyError) -> str:
+    """Return where an unexpected error was raised, as a line of its own."""
+    text = getattr(error, "traceback", None)
+    place = blamed(text) if text else None
+    return f"\n  at {place}" if place else ""
+
+
 def _print_failure(error: Any) -> None:
+    text = getattr(error, "traceback", None)
+    if isinstance(error, UnexpectedError) and text and debugging():
+        stderr().print(Text(text))
     if not isinstance(error, BaseException):
         say(f"the workflow returned Err({error!r})", code="run-failed", word="failed")
     elif isinstance(error, UnexpectedError) and error.cause_code:
@@ -93,7 +105,7 @@ def _print_failure(error: Any) -> None:
     elif isinstance(error, AwaitlyError):
         plain = type(error) is UnexpectedError  # its text says what was raised, and where
         text = str(error).removesuffix(f" [{error.code}]") if plain else error.message
-        say(text, code=error.code, hint=error.hint, word="failed")
+        say(f"{text}{_place(error)}", code=error.code, hint=error.hint, word="failed")
     else:
         fields = "".join(f"\n  {name}: {value}" for name, value in _fields(error).items())
         text = "" if isinstance(error, Failure) else f": {error}"

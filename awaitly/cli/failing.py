@@ -1,6 +1,7 @@
 """How errors look: one message with its code and what to do, on standard error, and an exit status."""
 
 import logging
+import os
 import traceback
 from typing import Any
 
@@ -11,6 +12,8 @@ from awaitly.cli.consoles import stderr
 from awaitly.cli.positions import shortened
 from awaitly.errors import AwaitlyError, CompileError, ConfigurationError, InvalidInput, TargetError
 from awaitly.model.names import nearest
+
+DEBUG = "AWAITLY_DEBUG"
 
 FAILED = 1
 USAGE = 2
@@ -87,8 +90,13 @@ def tells_of(what: str) -> None:
     _told.add(what)
 
 
-def quieten(debugging: bool) -> None:
+def debugging() -> bool:
+    """Whether tracebacks and logs are wanted."""
+    return os.environ.get(DEBUG, "") not in ("", "0")
+
+
+def quieten() -> None:
     """Let awaitly's log be messages like the command's own; whole records when debugging."""
     log = logging.getLogger("awaitly")
-    log.handlers = [logging.StreamHandler() if debugging else _Log(logging.WARNING)]
+    log.handlers = [logging.StreamHandler() if debugging() else _Log(logging.WARNING)]
     log.propagate = False

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -181,6 +182,15 @@ def _blamed(error: BaseException) -> str:
     own = [frame for frame in frames if not _foreign(frame.filename)]
     blamed = (own or frames)[-1]
     return f"{relative(blamed.filename)}:{blamed.lineno}"
+
+
+def blamed(text: str) -> str | None:
+    """Return the file and line of the innermost frame in a traceback's text that is the user's own."""
+    own = [place for place in _FRAME.findall(text) if not (place[0].startswith("<") or _foreign(place[0]))]
+    return f"{relative(own[-1][0])}:{own[-1][1]}" if own else None
+
+
+_FRAME = re.compile(r'^ *(?:\| *)?File "(.+)", line (\d+)', re.MULTILINE)
 
 
 def _foreign(filename: str) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from awaitly.model.graph import Graph
 
 P = ParamSpec("P")
+C = TypeVar("C", bound=Coroutine[Any, Any, Any])
 T = TypeVar("T")
 E = TypeVar("E")
 T_co = TypeVar("T_co", covariant=True)
@@ -115,17 +116,17 @@ class Workflow(Generic[P, T_co, E_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, T_co]:
         """Run the workflow; the coroutine gives its value or raises its failure. In a body: a child run."""
-        return host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="value")
+        return self._named(host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="value"))
 
     def run(
         self, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[object, None, Ok[T_co] | Err[E_co] | Err[UnexpectedError]]:
         """Run the workflow; the coroutine gives ``Ok`` or ``Err`` and never raises for a failed run."""
-        return host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="result")
+        return self._named(host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="result"))
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, RunHandle[T_co, E_co]]:
         """Start a run; the coroutine gives its handle once the start is stored."""
-        return host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="handle")
+        return self._named(host().workflow(self, self.per_run, args, kwargs, sys._getframe(1), wanted="handle"))
 
     def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> Ok[T_co] | Err[E_co] | Err[UnexpectedError]:
         """Run the workflow from a script that has no event loop.
@@ -140,6 +141,10 @@ class Workflow(Generic[P, T_co, E_co]):
                 code="running-loop",
             )
         return asyncio.run(self._run_alone(*args, **kwargs))
+
+    def _named(self, answer: C) -> C:
+        answer.__qualname__ = self.name  # type: ignore[attr-defined]  # named when it is never awaited
+        return answer
 
     async def _run_alone(self, *args: P.args, **kwargs: P.kwargs) -> Ok[T_co] | Err[E_co] | Err[UnexpectedError]:
         return await self.run(*args, **kwargs)

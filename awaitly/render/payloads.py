@@ -1,5 +1,6 @@
 """Stored failures, read without the code that stored them."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,19 +34,30 @@ def failure_of(payload: bytes) -> Told:
     """Return what a stored failure says."""
     match value_of(payload):
         case {"raised": dict(tree)}:
-            return _told(tree)
+            return _told(tree, _own_words(payload, tree))
         case {"value": value}:
             return Told(type="Err", message=brief(value), fields={"value": value})
         case other:
             return Told(type="unreadable", message=brief(other))
 
 
-def _told(tree: dict[str, Any]) -> Told:
+def _own_words(payload: bytes, tree: dict[str, Any]) -> list[Any]:
+    """Return the arguments of an exception that are not its fields, which are told by themselves."""
+    stored = json.loads(payload)["raised"].get("args") or ()
+    plain = tree.get("args") or ()
+    return [
+        word
+        for word, as_stored in zip(plain, stored, strict=True)
+        if not (isinstance(as_stored, dict) and "$field" in as_stored)
+    ]
+
+
+def _told(tree: dict[str, Any], words: list[Any]) -> Told:
     state = tree.get("state") or {}
     unexpected = "type_name" in state
     message = state.get("message")
     if message is None:
-        message = ", ".join(part if isinstance(part, str) else brief(part) for part in tree.get("args") or ())
+        message = ", ".join(part if isinstance(part, str) else brief(part) for part in words)
     return Told(
         type=str(state["type_name"] if unexpected else tree.get("class") or tree.get("unknown") or "Exception"),
         message=str(message),

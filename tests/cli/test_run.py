@@ -55,7 +55,19 @@ def test_an_unexpected_error_says_which_step_raised_what(awaitly: Awaitly) -> No
 
     assert answer.status == 1
     assert "failed [unexpected-error]: charge raised ZeroDivisionError: nobody thought of this" in answer.err
+    assert re.search(r"^  at .*orders\.py:\d+$", answer.err, re.MULTILINE)
     assert "Traceback" not in answer.err
+
+
+def test_debugging_shows_the_traceback_of_an_unexpected_error(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWAITLY_DEBUG", "1")
+
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", '{"id": "bug"}', "--quiet")
+
+    assert "Traceback (most recent call last):" in answer.err
+    assert "ZeroDivisionError: nobody thought of this" in answer.err
 
 
 def test_a_failure_as_json_has_class_text_and_fields(awaitly: Awaitly) -> None:

@@ -11,6 +11,7 @@ from awaitly.errors import (
     KeyConflict,
     LeaseLost,
     Mismatch,
+    RunCancelled,
     RunSuspended,
     StepTimeout,
     StoreError,
@@ -65,6 +66,14 @@ def test_an_instance_says_which_of_its_class_s_codes_it_has() -> None:
     assert StoreError("disk full", code="store-full").code == "store-full"
     assert Unserialisable("a socket").code == "unserialisable-result"
     assert Unserialisable("a socket", code="unserialisable-argument").code == "unserialisable-argument"
+
+
+def test_an_unexpected_error_shows_class_text_and_step_of_what_was_raised() -> None:
+    assert repr(UnexpectedError.of(KeyError("id"), step="charge")) == (
+        "UnexpectedError(\"'id'\", type_name='KeyError', step='charge')"
+    )
+    assert repr(UnexpectedError.of(OSError("no route"))) == "UnexpectedError('no route', type_name='OSError')"
+    assert repr(RunCancelled("enough")) == "RunCancelled('enough')"
 
 
 def test_a_class_may_bring_its_own_hint() -> None:

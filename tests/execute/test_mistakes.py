@@ -160,6 +160,12 @@ def test_a_call_outside_of_a_workflow_that_is_never_awaited_is_reported_likewise
         [same(1)].clear()
 
 
+@pytest.mark.parametrize("begin", ["__call__", "run", "start"])
+def test_a_run_that_is_never_awaited_is_reported_under_the_workflow_s_name(begin: str) -> None:
+    with pytest.warns(RuntimeWarning, match="coroutine 'forgetful' was never awaited"):
+        [getattr(forgetful, begin)()].clear()
+
+
 def test_a_transaction_is_refused_where_the_step_is_declared() -> None:
     with pytest.raises(NotSupported, match=r'effect="transaction" of .*paid.* is not built yet') as caught:
 

@@ -1,6 +1,8 @@
 import pytest
 
+from awaitly import Failure
 from awaitly.model.plain import brief, value_of
+from awaitly.persist.codec.failures import ErrorCodec
 from awaitly.render.payloads import failure_of
 
 
@@ -23,6 +25,16 @@ def test_a_failure_tells_its_class_and_fields() -> None:
     told = failure_of(b'{"raised":{"class":"shop:Declined","fields":{"reason":"stolen"}}}')
 
     assert (told.name, told.fields, str(told)) == ("Declined", {"reason": "stolen"}, 'Declined: reason="stolen"')
+
+
+def test_fields_that_were_given_by_position_are_told_with_their_values() -> None:
+    class Declined(Failure):
+        reason: str
+        attempts: int
+
+    told = failure_of(ErrorCodec((Declined,)).encode(Declined("stolen", 3)))
+
+    assert str(told) == 'Declined: reason="stolen", attempts=3'
 
 
 def test_an_unexpected_error_tells_what_was_raised_where() -> None:
