@@ -29,7 +29,7 @@ class _Kept(Generic[O]):
 
     own: O
     keeper: AsyncGenerator[None, None]
-    opening: "asyncio.Task[None] | None" = None  # until it is open: a task would keep the loop, its key, alive
+    opening: "asyncio.Task[None] | None" = None  # until it is open
 
 
 class PerLoop(Generic[O]):
