@@ -8,8 +8,10 @@ from rich.text import Text
 
 from awaitly.cli.consoles import print_json, stdout
 from awaitly.cli.failing import USAGE, say
-from awaitly.cli.pipelines import Pipelines, pipelines_of
+from awaitly.cli.pipelines import Pipelines, misfitting_rules, pipelines_of
 from awaitly.cli.targets import workflows_of
+from awaitly.errors import StoreError
+from awaitly.persist.urls import store_from_url
 from awaitly.settings import Settings, read_settings
 from awaitly.settings.effective import Row, rows
 from awaitly.settings.template import template
@@ -29,7 +31,7 @@ def config(targets: tuple[str, ...], form: str, as_env: bool, as_schema: bool) -
     """Show every setting in force, where it comes from, and its default. Passwords and secrets are not shown.
 
     With TARGETs also what lies around each step of these workflows, from the outside in, after all settings. Then the
-    exit status is 2 if settings name what none of them has.
+    exit status is 2 if settings name what none of them has, or decide flags in a way that they do not know.
     """
     if as_env or as_schema:
         _refuse_more(targets, as_env and as_schema)
@@ -45,7 +47,19 @@ def config(targets: tuple[str, ...], form: str, as_env: bool, as_schema: bool) -
         _print_pipelines(pipelines)
     for name in unknown:
         say(f"nothing of these workflows has this name: {name}", code="invalid-setting")
-    return USAGE if unknown else 0
+    wrong = misfitting_rules(workflows, settings)
+    for problem in wrong:
+        say(f"a rule does not fit its flag: {problem}", code="invalid-setting")
+    return USAGE if unknown or wrong or not _store_known(settings) else 0
+
+
+def _store_known(settings: Settings) -> bool:
+    try:
+        store_from_url(settings.store)
+    except StoreError as error:
+        say(error.message, code=error.code, hint=error.hint)
+        return False
+    return True
 
 
 def _refuse_more(targets: Sequence[str], both: bool) -> None:

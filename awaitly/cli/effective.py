@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from awaitly.cli.targets import AnyWorkflow
 from awaitly.compile.library import Library
 from awaitly.flags.settings import SettingsFlags
-from awaitly.model.graph import Graph, Severity
+from awaitly.model.graph import Diagnostic, Graph, Severity
 from awaitly.settings import Settings
 
 
@@ -20,7 +20,7 @@ def graph_in_force(workflow: AnyWorkflow, settings: Settings) -> Graph:
     Raises:
         ConfigurationError: For settings that do not fit its steps, and for names of policies that nobody declares.
     """
-    return library_of(settings).program(workflow).graph if compiles(workflow.graph) else workflow.graph
+    return _seen(library_of(settings).program(workflow).graph) if compiles(workflow.graph) else workflow.graph
 
 
 def graphs_in_force(workflows: Mapping[str, AnyWorkflow], settings: Settings) -> dict[str, Graph]:
@@ -34,9 +34,21 @@ def graphs_in_force(workflows: Mapping[str, AnyWorkflow], settings: Settings) ->
     if len(sound) == len(workflows):
         library.add(list(sound.values()))
     return {
-        target: library.program(workflow).graph if target in sound else workflow.graph
+        target: _seen(library.program(workflow).graph) if target in sound else workflow.graph
         for target, workflow in workflows.items()
     }
+
+
+def _seen(graph: Graph) -> Graph:
+    """Return a graph of which it is said that a program itself may define flags."""
+    return graph.model_copy(update={"diagnostics": tuple(map(_with_program, graph.diagnostics))})
+
+
+def _with_program(found: Diagnostic) -> Diagnostic:
+    if found.code != "unknown-flag":
+        return found
+    hint = f"{found.hint}; what a program defines by itself, with Runtime(flags=...), is not seen here"
+    return found.model_copy(update={"hint": hint})
 
 
 def compiles(graph: Graph) -> bool:

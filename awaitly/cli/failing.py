@@ -11,6 +11,7 @@ from rich.text import Text
 from awaitly.cli.consoles import stderr
 from awaitly.cli.positions import shortened
 from awaitly.errors import AwaitlyError, CompileError, ConfigurationError, InvalidInput, TargetError
+from awaitly.model.graph import Diagnostic
 from awaitly.model.names import nearest
 
 DEBUG = "AWAITLY_DEBUG"
@@ -56,9 +57,10 @@ def say(message: str, *, code: str, hint: str = "", word: str = "error") -> None
     stderr().print(text)
 
 
-def warn(message: str) -> None:
+def warn(message: str, *, code: str = "", hint: str = "") -> None:
     """Print something that does not stop the command."""
-    stderr().print(Text.assemble(("warning", "bold yellow"), ": ", message))
+    text = Text.assemble(("warning", "bold yellow"), f" [{code}]: " if code else ": ", shortened(message))
+    stderr().print(text.append(f"\n  hint: {hint}" if hint else ""))
 
 
 def _usage(error: click.UsageError) -> None:
@@ -78,8 +80,13 @@ class _Log(logging.Handler):
     """Prints what the engine logs as warnings, apart from what the command says itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not (isinstance(record.args, tuple) and record.args and record.args[0] in _told):
+        if isinstance(record.args, tuple) and record.args and record.args[0] in _told:
+            return
+        found: Diagnostic | None = getattr(record, "diagnostic", None)
+        if found is None:
             warn(record.getMessage())
+        else:
+            warn(found.message, code=found.code, hint=found.hint)
 
 
 _told: set[Any] = set()  # ids of runs whose errors the command prints, and warnings that it has printed
@@ -97,6 +104,7 @@ def debugging() -> bool:
 
 def quieten() -> None:
     """Let awaitly's log be messages like the command's own; whole records when debugging."""
+    _told.clear()
     log = logging.getLogger("awaitly")
     log.handlers = [logging.StreamHandler() if debugging() else _Log(logging.WARNING)]
     log.propagate = False

@@ -52,10 +52,11 @@ def _print_tree(graph: Graph) -> None:
         console.print(Text(line, "dim"))
 
 
-def warn_of(graph: Graph) -> None:
-    """Print what the compiler warns of, if it does not refuse the workflow altogether."""
+def warn_of(graph: Graph, *, quiet: bool = False) -> None:
+    """Print what the compiler warns of, if it does not refuse the workflow altogether; when quiet, leave it out."""
     if compiles(graph):
-        print_diagnostics(graph.diagnostics)
+        if not quiet:
+            print_diagnostics(graph.diagnostics)
         for found in graph.diagnostics:
             tells_of(found.message)
 

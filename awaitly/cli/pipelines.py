@@ -9,6 +9,7 @@ from awaitly.compile.parsing import family_of, steps_of
 from awaitly.compile.policies import policy_specs
 from awaitly.declare.step import Step
 from awaitly.declare.variants import Variant
+from awaitly.flags.settings import SettingsFlags
 from awaitly.model.graph import PolicySpec
 from awaitly.settings import Settings, provenance
 from awaitly.settings.effective import rows
@@ -33,6 +34,14 @@ def pipelines_of(workflows: Mapping[str, AnyWorkflow], settings: Settings) -> tu
             teller.meet(member)
     pipelines = {target: dict(teller.steps(workflow)) for target, workflow in workflows.items()}
     return pipelines, [str(name) for name in unknown_names(settings, teller.known)] if workflows else []
+
+
+def misfitting_rules(workflows: Mapping[str, AnyWorkflow], settings: Settings) -> list[str]:
+    """Return what is wrong with rules of the flags that the workflows have."""
+    rules = SettingsFlags(settings.flags)
+    steps = (step for workflow in workflows.values() for member in family_of(workflow) for step in steps_of(member))
+    problems = (rules.misfit(variant.flag) for step in steps for variant in step.variants)
+    return list(dict.fromkeys(problem for problem in problems if problem is not None))
 
 
 class _Teller:

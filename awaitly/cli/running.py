@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from awaitly.cli.conducting import Conduct, Ended, conducted
-from awaitly.cli.effective import graph_in_force
+from awaitly.cli.effective import graphs_in_force
 from awaitly.cli.ends import finished
 from awaitly.cli.flagging import flags_option
 from awaitly.cli.graphs import warn_of
@@ -83,8 +83,7 @@ def run(
     workflow = found.options(id=run_id, deadline=deadline, flags=flags)
 
     ways = Ways(targets=(target,), store=store, began=True)
-    if not quiet:
-        warn_of(graph_in_force(workflow, read_settings()))
+    warn_of(graphs_in_force({target: workflow}, read_settings())[target], quiet=quiet)
 
     if not workflow.declared.durable:
         work = _locally(workflow, arguments or arguments_of(found, {}), store)

@@ -32,7 +32,8 @@ _log = logging.getLogger("awaitly")
 
 def logged(diagnostic: Diagnostic) -> None:
     """Log what the compiler warns of."""
-    _log.warning("%s. %s [%s]", diagnostic.message, diagnostic.hint, diagnostic.code)
+    words = diagnostic.message, diagnostic.hint, diagnostic.code
+    _log.warning("%s. %s [%s]", *words, extra={"diagnostic": diagnostic})
 
 
 class Library:

@@ -185,6 +185,30 @@ def test_settings_that_name_nothing_of_a_target_are_told_and_the_status_is_2(
     assert answer.err.endswith("there is no step 'charg'; did you mean 'charge'?\n")
 
 
+def test_a_rule_that_a_flag_cannot_have_is_told_and_the_status_is_2(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.py").write_text(POLICIES)
+    monkeypatch.setenv("AWAITLY_FLAGS__NEW_FLOW", "sometimes")
+
+    answer = awaitly("config", "shop.py")
+
+    assert answer.status == 2
+    assert "error [invalid-setting]: a rule does not fit its flag: flag 'new-flow' takes a boolean" in answer.err
+
+
+def test_a_store_that_there_cannot_be_is_told_and_the_status_is_2(
+    awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWAITLY_STORE", "mongo://runs")
+
+    answer = awaitly("config")
+
+    assert answer.status == 2
+    assert "mongo://runs" in answer.out
+    assert "error [not-a-store]: the store URL 'mongo://runs' has the unknown scheme 'mongo'" in answer.err
+
+
 def test_a_name_that_no_policy_has_is_refused(awaitly: Awaitly) -> None:
     Path("lost.py").write_text(
         "from awaitly import step, workflow\n\n@step(breaker='paymets')\nasync def a() -> None: ...\n\n"

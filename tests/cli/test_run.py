@@ -113,6 +113,29 @@ def test_quiet_hides_what_the_compiler_warns_of(awaitly: Awaitly) -> None:
     assert awaitly("run", "warned_quietly.py:lucky", "--quiet").err == ""
 
 
+def test_a_setting_that_names_nothing_is_told_once(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWAITLY_STEPS__CHARG__TIMEOUT", "3s")
+
+    answer = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
+
+    assert (answer.status, answer.err.count("did you mean 'charge'?")) == (2, 1)
+
+
+def test_a_warning_of_a_flag_says_that_a_program_may_define_it_itself(awaitly: Awaitly) -> None:
+    answer = awaitly("check", f"{FLOWS}:shipped")
+
+    assert "what a program defines by itself, with Runtime(flags=...), is not seen here" in answer.out
+
+
+def test_warnings_of_a_run_that_is_continued_look_like_those_of_a_new_one(awaitly: Awaitly) -> None:
+    awaitly("run", f"{FLOWS}:shipped", "--id", "s", "--input", '"pot"')
+
+    answer = awaitly("runs", "resume", "s", "--target", f"{FLOWS}:shipped", "--quiet")
+
+    assert "warning [unknown-flag]: flag 'carrier' of workflow shipped is defined nowhere" in answer.err
+    assert "\n  hint: define it, for example with AWAITLY_FLAGS__CARRIER=post\n" in answer.err
+
+
 def test_nothing_of_a_new_run_was_stored_before(awaitly: Awaitly) -> None:
     first = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
     again = awaitly("run", f"{FLOWS}:checkout", "--input", ORDER)
