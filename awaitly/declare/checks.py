@@ -1,7 +1,7 @@
 """What every decorator checks about what it is given, before anything runs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -35,6 +35,20 @@ def checked_function(fn: object, what: str, *, asynchronous: bool = False) -> st
     if asynchronous and not inspect.iscoroutinefunction(fn):
         raise ConfigurationError(f"{where} is a plain def", hint="write it as an async def", code="invalid-option")
     return where
+
+
+def refuse_nameless(fn: Callable[..., Any], where: str) -> None:
+    """Refuse a lambda: steps are stored and found by their names.
+
+    Raises:
+        ConfigurationError: ``invalid-option``.
+    """
+    if fn.__name__ == "<lambda>":
+        raise ConfigurationError(
+            f"{where} has no name, by which it would be stored and found",
+            hint='write it as a def, or give a step one: step(name="double")(lambda ...)',
+            code="invalid-option",
+        )
 
 
 def refuse_method(where: str) -> UsageError:

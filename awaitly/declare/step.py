@@ -16,6 +16,7 @@ from awaitly.declare.checks import (
     checked_tags,
     checked_text,
     refuse_method,
+    refuse_nameless,
 )
 from awaitly.declare.host import host
 from awaitly.declare.variants import Variant, checked_variant
@@ -260,6 +261,8 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 def _declared(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any, Any]:
     where = checked_function(fn, "step")
+    if "name" not in options:
+        refuse_nameless(fn, where)
     checked_options(options, STEP_OPTIONS, where)
     _refuse_unbuilt(options, where)
     return Step(
@@ -280,6 +283,7 @@ def _declared(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any,
 
 def _varied(base: Step[..., Any, Any], fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any, Any]:
     where = checked_function(fn, "variant")
+    refuse_nameless(fn, where)
     checked_options(options, POLICY_OPTIONS, where)
     policies = _policies(options, base.options.policies, where)
     return Step(fn, replace(base.options, name=fn.__name__, policies=policies))

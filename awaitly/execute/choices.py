@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 class Choices:
     """Which variants the calls of a run get."""
 
-    __slots__ = ("_asking", "_deciding", "_fresh", "_run", "_values")
+    __slots__ = ("_asking", "_deciding", "_fresh", "_names", "_run", "_values")
 
     def __init__(self, run: "Run") -> None:
         self._run = run
-        self._values: dict[str, Any] = {spelt(name): value for name, value in run.started.flags.items()}
-        for name, value in run.recorded.flags.items():
-            self._values[spelt(name)] = value
+        self._values: dict[str, Any] = {}
+        self._names: dict[str, str] = {}  # as they were first written
+        for name, value in (*run.started.flags.items(), *run.recorded.flags.items()):
+            self._keep(name, value)
         self._asking: dict[str, list[Call]] = {}
         self._deciding: set[asyncio.Task[None]] = set()
         self._fresh = False  # whether a flag was decided here: that may not be stored yet
@@ -30,7 +31,7 @@ class Choices:
     @property
     def values(self) -> dict[str, Any]:
         """The flags that the run was given, and those that were decided: what its children begin with."""
-        return dict(self._values)
+        return {self._names[name]: value for name, value in self._values.items()}
 
     async def settled(self) -> dict[str, Any]:
         """Return the values once those that are being decided are, and all are stored: a child then has the same.
@@ -43,6 +44,10 @@ class Choices:
         if self._fresh:
             await self._run.log.barrier()
         return self.values
+
+    def _keep(self, name: str, value: Any) -> None:
+        self._values[spelt(name)] = value
+        self._names.setdefault(spelt(name), name)
 
     def choose(self, call: Call) -> bool:
         """Let a call have the function that its flags say; False if one is not decided yet: it begins after that."""
@@ -73,7 +78,7 @@ class Choices:
         calls = self._asking.pop(spelt(flag.name))
         if run.stopped is not None or run.closing:
             return
-        self._values[spelt(flag.name)] = decision.value
+        self._keep(flag.name, decision.value)
         self._fresh = True
         fact = FlagDecided(
             at=run.services.clock.time(), flag=flag.name, value=decision.value, provider=decision.provider,

@@ -1,10 +1,11 @@
 """A run that has been started, as whoever started it holds it: its caller, or the run whose child it is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from awaitly.errors import NotSupported, RunNotFound, UnexpectedError
+from awaitly.errors import NotSupported, RunNotFound, ShuttingDown, StoreError, UnexpectedError
 from awaitly.execute.engine import Engine
 from awaitly.execute.history import follow
 from awaitly.execute.loops import at_home, each_on
@@ -30,7 +31,8 @@ class Handle(Generic[T, E]):
     @at_home
     async def status(self) -> Status:
         """Return where the run is in its life."""
-        record = await self._engine.store.find(self.id)
+        with self._open():
+            record = await self._engine.store.find(self.id)
         if record is None:
             raise RunNotFound(f"run {self.id!r} has been removed", hint="ended runs are kept for their retention time")
         return record.status
@@ -38,12 +40,14 @@ class Handle(Generic[T, E]):
     @at_home
     async def result(self) -> "Ok[T] | Err[E] | Err[UnexpectedError]":
         """Wait for the end of the run and return its result."""
-        return (await outcome(self._engine, self._program, self.id)).result()
+        with self._open():
+            return (await outcome(self._engine, self._program, self.id)).result()
 
     @at_home
     async def cancel(self, reason: str = "") -> None:
         """Ask for the run's cancellation; returns when the request is stored."""
-        await self._engine.cancel(self.id, reason)
+        with self._open():
+            await self._engine.cancel(self.id, reason)
 
     async def signal(self, name: str, payload: object = None) -> None:
         """Raise ``not-supported``: signals are not built yet."""
@@ -51,5 +55,19 @@ class Handle(Generic[T, E]):
 
     async def events(self) -> AsyncIterator[Fact]:
         """Yield the facts of the run as they are stored, from its start to its end."""
-        async for fact in each_on(self.loop, follow(self._engine, self.id)):
-            yield fact
+        with self._open():
+            async for fact in each_on(self.loop, follow(self._engine, self.id)):
+                yield fact
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            if not self._engine.closed:
+                raise
+            raise ShuttingDown(
+                f"run {self.id!r} was asked for after its runtime had been shut down",
+                hint="await it inside of async with Runtime(...), or get a handle of another runtime:"
+                f" await rt.handle({self.id!r})",
+            ) from error

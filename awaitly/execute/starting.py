@@ -26,6 +26,7 @@ from awaitly.execute.retrying import retry_child
 from awaitly.execute.tracking import watch
 from awaitly.model.facts import RunStarted
 from awaitly.model.ids import checked_run_id, new_run_id
+from awaitly.model.names import spelt
 from awaitly.model.program import Program
 from awaitly.model.state import Status
 
@@ -93,8 +94,10 @@ async def start_child(
     It begins with the flags that its parent has, and gets no more time than its parent has left.
     """
     program = engine.services.program(workflow)
+    given = {spelt(name) for name in options.flags}
+    inherited = {name: value for name, value in flags.items() if spelt(name) not in given}
     asked = Beginning(
-        id=options.id, deadline=options.deadline, flags={**flags, **options.flags}, metadata=options.metadata,
+        id=options.id, deadline=options.deadline, flags={**inherited, **options.flags}, metadata=options.metadata,
         parent=parent, identity=identity, due=due,
     )  # fmt: skip
     child: Handle[Any, Any] = Handle(engine, program, await start(engine, program, args, kwargs, asked))

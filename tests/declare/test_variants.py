@@ -95,3 +95,12 @@ def test_a_method_is_no_variant(ship: Step[[str], str, Any]) -> None:
             @ship.variant(flag="vans")
             async def by_van(self, item: str) -> str:
                 return item
+
+
+def test_a_lambda_needs_a_name_by_which_it_is_stored(ship: Step[[str], str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"step <lambda> \(test_variants\.py:\d+\) has no name"):
+        step(lambda item: item)
+    with pytest.raises(ConfigurationError, match=r"variant <lambda> \(test_variants\.py:\d+\) has no name"):
+        ship.variant(flag="bikes")(lambda item: item)
+
+    assert step(name="same")(lambda item: item).name == "same"

@@ -311,8 +311,17 @@ def test_a_child_begins_with_what_its_parent_has_decided(scene: Scene) -> None:
         async with runtime(scene, provider) as rt:
             assert await rt.run(parent.options(id="run"), "x") == Ok("parent by v2, child by v2")
         assert len(provider.asked) == 1
-        assert given(scene, "run/one#0") == {"new_charge": True}
+        assert given(scene, "run/one#0") == {FLAG: True}
         assert decisions(scene, "run/one#0") == []
+
+    scene.play(story())
+
+
+def test_a_child_has_flags_as_its_parent_spells_them(scene: Scene) -> None:
+    async def story() -> None:
+        async with runtime(scene) as rt:
+            await rt.run(parent.options(id="run", flags={"New_Charge": True}), "x")
+        assert given(scene, "run") == given(scene, "run/one#0") == {"New_Charge": True}
 
     scene.play(story())
 
@@ -355,7 +364,7 @@ def test_a_child_waits_for_the_decision_that_its_parent_has_asked_for(
             assert len(provider.asked) == 1
             provider.go.set()
             assert set((await handle.result()).unwrap()) == {"parent by q2", "child by v2"}
-        assert given(scene, "run/one#0") == {"new_charge": True}
+        assert given(scene, "run/one#0") == {"New_Charge": True}
 
     scene.play(story())
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+from pathlib import Path
 
 import pytest
 
-from awaitly import Ok, gather, race, settle, sleep, workflow
-from awaitly.errors import RunStopped
+from awaitly import Ok, Runtime, gather, race, settle, sleep, workflow
+from awaitly.errors import RunStopped, ShuttingDown
 from tests.execute.scene import Scene, none, read, write
 
 
@@ -233,6 +234,17 @@ def test_what_a_refused_call_was_given_is_not_reported_as_forgotten(scene: Scene
         assert scene.log == []
 
     scene.play(story())
+
+
+def test_a_handle_says_that_its_runtime_has_been_shut_down(scene: Scene, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Runtime(store=f"sqlite:///{tmp_path}/runs.db") as rt:
+            handle = await rt.start(two.options(id="run"), 1)
+        for asked in (handle.result, handle.status, handle.cancel):
+            with pytest.raises(ShuttingDown, match="run 'run' was asked for after its runtime had been shut down"):
+                await asked()
+
+    asyncio.run(story())
 
 
 def test_effects_that_end_in_the_instant_of_a_shutdown_are_recorded(scene: Scene) -> None:
