@@ -89,7 +89,7 @@ class CallCourse(Course):
             # The attempts of a hedge have tasks, and so contexts, of their own.
             host = self._run.services.host
             host.set(host.get().of_attempt(self.attempts, self.attempt_due))
-        if self.observe is not None and self._run.services.wants(StepStarted):
+        if self._run.services.tells_starts:
             self.notice(StepStarted, attempt=self.attempts)
         try:
             value = await once_through(call.chosen, self, seat)

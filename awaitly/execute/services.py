@@ -10,7 +10,7 @@ from awaitly.execute.journal import Committer
 from awaitly.execute.leases import Lease
 from awaitly.flags.provider import Decision, Flag, FlagContext
 from awaitly.model.clock import Clock, Timer
-from awaitly.model.facts import Fact
+from awaitly.model.facts import Fact, StepStarted
 from awaitly.model.program import Program, StepBinding
 from awaitly.persist.ports import Store
 
@@ -67,7 +67,11 @@ class Services:
     most_runs: int | None = None  # executed here at once
     runs_wait: bool = True  # for room; otherwise they are refused
     trace: Callable[[str, str], str] | None = None  # (run id, workflow) -> the traceparent of the run's first span
+    tells_starts: bool = field(init=False)  # of steps, which nothing but observers needs to know
     _tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.tells_starts = self.observe is not None and self.wants(StepStarted)
 
     def notice(
         self,

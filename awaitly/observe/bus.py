@@ -40,7 +40,9 @@ class Bus:
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
         """Tell everybody who wants to know; never blocks, never raises."""
-        told = self._told_of(type(fact))
+        told = self._told.get(type(fact))
+        if told is None:
+            told = self._told_of(type(fact))
         if not told and not self._feeds:
             return
         notice = Notice(run, workflow, fact, error)
@@ -57,10 +59,8 @@ class Bus:
         return bool(self._feeds or self._told_of(kind))
 
     def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
-        told = self._told.get(kind)
-        if told is None:
-            told = tuple(each for each in self._watchers if not isinstance(each, Choosy) or kind in each.facts)
-            self._told[kind] = told
+        told = tuple(each for each in self._watchers if not isinstance(each, Choosy) or kind in each.facts)
+        self._told[kind] = told
         return told
 
     @property
