@@ -1,6 +1,7 @@
 """On uvloop, whose queue nobody can look into, runs keep their order, survive crashes and settle all the same."""
 
 import asyncio
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,10 @@ from tests.properties.campaign import check, plan
 from tests.properties.play import Plan, Played, module_of
 from tests.properties.programs import Generator, Parallel
 
-uvloop = pytest.importorskip("uvloop", reason="there is none for Windows")
+if sys.platform == "win32":
+    pytest.skip("there is no uvloop for Windows", allow_module_level=True)
+
+uvloop = importlib.import_module("uvloop")
 
 TURNS = 64  # of a loop that does not say when it is idle: then the next timer is due
 
