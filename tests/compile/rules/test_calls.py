@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from awaitly.declare.combinators import gather, sleep
+from awaitly.declare.combinators import each, gather, race, sleep
 from awaitly.declare.step import step
 from awaitly.declare.workflow import workflow
 
@@ -61,6 +61,48 @@ async def coroutines_that_somebody_awaits(item: str) -> str:
     async with asyncio.TaskGroup() as group:
         group.create_task(work(item))
     return await work(item)
+
+
+@workflow
+async def coroutines_that_are_reckoned_with(item: str) -> str:
+    text = work(item)  # unawaited-step
+    return text + "!" + (work(item) + "?")  # type: ignore[operator]  # unawaited-step
+
+
+@workflow
+async def a_coroutine_that_is_awaited_after_it_was_compared(item: str) -> str:
+    later = work(item)
+    if later == item:  # type: ignore[comparison-overlap]
+        return item
+    return await later
+
+
+@workflow
+async def arguments_that_do_not_fit(item: str) -> str:
+    await work(item, item)  # type: ignore[call-arg]  # wrong-arguments
+    await work.attempt()  # type: ignore[call-arg]  # wrong-arguments
+    await child(item, sauce=item)  # type: ignore[call-arg]  # wrong-arguments
+    await child.run(thing=item)  # type: ignore[call-arg]  # wrong-arguments
+    await gather([work(item), work(item)])  # type: ignore[list-item]  # wrong-arguments
+    await race(work(one) for one in item)  # type: ignore[arg-type]  # wrong-arguments
+    await each(work(item), [item])  # type: ignore[arg-type]  # opaque-call, wrong-arguments
+    return item
+
+
+def doing(item: str) -> Callable[[str], Awaitable[str]]:
+    return lambda other: work(other)
+
+
+@workflow
+async def arguments_that_fit(item: str) -> str:
+    both: tuple[str, str] = (item, item)
+    await work(*both[:1])
+    given = {"item": item}
+    await work(**given)
+    await gather(*[work(one) for one in item])
+    await each(work, [item])
+    await each(lambda one: work(one), [item])
+    return await child(item=item)
 
 
 @workflow
