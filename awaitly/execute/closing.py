@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -89,19 +90,19 @@ class Closing:
             await engine.claims.give_back(run_id, queued.log.fence, self._error)
 
     def _only_waits(self, run: Run) -> bool:
-        """Whether a run has waited for long enough, or will have to: it would use up the time for nothing."""
-        wakes = run.wakes
+        """Whether a run has waited for long enough, or will have to: it would use up the time for nothing.
+
+        That is never so at the first look: what was delivered to a body may have yet to reach those who wait for it.
+        """
+        wakes, now = run.wakes, self._clock.monotonic()
         if wakes is None:
             self._waiting.pop(run.id, None)
             return False
-        if wakes > self._clock.time() + PATIENCE:
-            return True
-        now = self._clock.monotonic()
-        happened, since = self._waiting.setdefault(run.id, (run.delivery.activity, now))
+        happened, since = self._waiting.get(run.id, (None, now))
         if happened != run.delivery.activity:
             self._waiting[run.id] = run.delivery.activity, now
             return False
-        return now - since >= PATIENCE
+        return now - since >= PATIENCE or PATIENCE < wakes - self._clock.time() < math.inf
 
     async def _some_are_left(self, seconds: float) -> bool:
         """Wait until all runs here have ended, or so many seconds; False if there are none."""

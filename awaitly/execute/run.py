@@ -412,12 +412,14 @@ class Run:
 
     @property
     def wakes(self) -> float | None:
-        """When this run goes on, on the wall clock, if all of it waits; 0 if that is not known.
+        """When this run goes on, on the wall clock, if all of it waits; 0 or infinity if that is not known.
 
         None while something is under way, or may begin at once.
         """
-        body, calls = self.body, self._open.values()
-        if self.delivery.replaying or not self.delivery.idle or body is None or body.done() or self.waits_elsewhere():
+        body, calls, delivery = self.body, self._open.values(), self.delivery
+        if delivery.replaying or delivery.woken or not delivery.idle:
+            return None
+        if body is None or body.done() or self.waits_elsewhere():
             return None
         if any(call.phase is Phase.BEGUN for call in calls):
             return None
