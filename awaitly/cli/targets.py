@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from awaitly.cli.positions import relative
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
-from awaitly.errors import AwaitlyError, TargetError
+from awaitly.errors import AwaitlyError, ConfigurationError, TargetError, UsageError
 from awaitly.model.names import nearest
 
 AnyWorkflow: TypeAlias = Workflow[..., Any, Any]
@@ -144,6 +144,10 @@ def _files(path: Path) -> str:
 def _imported(name: str, place: str) -> ModuleType:
     try:
         return importlib.import_module(name)
+    except (ConfigurationError, UsageError) as error:
+        if ".py:" not in error.message:  # an option of a policy, which belongs to no step yet
+            error.message = f"{error.message} ({_blamed(error)})"
+        raise
     except AwaitlyError:
         raise
     except ModuleNotFoundError as error:

@@ -1,5 +1,6 @@
 """What is in force: the declared policies, as the operator's settings change them, with every name resolved."""
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ class InForce:
         self._breakers: dict[str, Breaker] = {}
         self._limiters: dict[str, Limiter] = {}
         self._flags: dict[str, Flag] = {}
+        self._places: dict[tuple[str, str], str] = {}  # where a breaker or limiter was declared first
         self.known = KnownNames()
 
     def meet(self, steps: Iterable[Step[..., Any, Any]], workflow: Workflow[..., Any, Any] | None = None) -> None:
@@ -52,7 +54,7 @@ class InForce:
         """
         every = _with_substitutes(steps)
         for step in every:
-            self._meet(step.options.policies)
+            self._meet(step)
             for variant in step.variants:
                 self._meet_flag(variant.flag)
         self.known |= KnownNames(
@@ -64,13 +66,25 @@ class InForce:
             policies=frozenset((spelt(step.name), kind) for step in every for kind in step.options.policies.given()),
         )
 
-    def _meet(self, policies: Policies) -> None:
-        given: Any = policies
+    def _meet(self, step: Step[..., Any, Any]) -> None:
+        given: Any = step.options.policies
         for limiter in given.limiter:
             if not isinstance(limiter, str) and limiter.name is not None:
-                _meet(self._limiters, limiter.limiter if isinstance(limiter, Costing) else limiter)
+                shared = limiter.limiter if isinstance(limiter, Costing) else limiter
+                self._declare("limiter", self._limiters, shared, step)
         if isinstance(given.breaker, Breaker) and given.breaker.name is not None:
-            _meet(self._breakers, given.breaker)
+            self._declare("breaker", self._breakers, given.breaker, step)
+
+    def _declare(self, kind: str, known: dict[str, Any], declared: Any, step: Step[..., Any, Any]) -> None:
+        earlier = known.setdefault(declared.name, declared)
+        first = self._places.setdefault((kind, declared.name), _placed(step))
+        if earlier != declared:
+            raise ConfigurationError(
+                f"{kind} {declared.name!r} is declared twice, and not the same, by {first} and by {_placed(step)}:"
+                f"{_difference(earlier, declared)}",
+                hint="declare it once and use that, or give one of them another name",
+                code="policy-conflict",
+            )
 
     def _meet_flag(self, flag: Flag) -> None:
         known = self._flags.setdefault(spelt(flag.name), flag)
@@ -206,14 +220,9 @@ def _with_substitutes(steps: Iterable[Step[..., Any, Any]]) -> list[Step[..., An
     return list(found.values())
 
 
-def _meet(known: dict[str, Any], declared: Any) -> None:
-    earlier = known.setdefault(declared.name, declared)
-    if earlier != declared:
-        raise ConfigurationError(
-            f"{declared.name!r} is declared twice, and not the same:{_difference(earlier, declared)}",
-            hint="declare it once and use that, or give one of them another name",
-            code="policy-conflict",
-        )
+def _placed(step: Step[..., Any, Any]) -> str:
+    code = inspect.unwrap(step.fn).__code__
+    return f"step {step.name} ({code.co_filename.rsplit('/', 1)[-1]}:{code.co_firstlineno})"
 
 
 def _difference(one: Any, other: Any) -> str:

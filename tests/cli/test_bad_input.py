@@ -228,3 +228,25 @@ def unfinish(run: str, damage: bytes) -> None:
     connection.execute("UPDATE facts SET payload = ? WHERE run = ? AND seq = 1", [damage, number])
     connection.execute("UPDATE runs SET status = 'pending', ended = NULL, owner = NULL WHERE n = ?", [number])
     connection.close()
+
+
+def test_an_option_of_a_policy_that_does_not_fit_is_told_with_its_place(awaitly: Awaitly) -> None:
+    Path("no_attempts.py").write_text("from awaitly import Retry\n\nPATIENT = Retry(0)\n")
+
+    refused(awaitly("run", "no_attempts.py:x"), 2, "invalid-option", "attempts of Retry is 0 (no_attempts.py:3)")
+
+
+def test_one_name_for_two_breakers_is_told_with_both_places(awaitly: Awaitly) -> None:
+    Path("two_breakers.py").write_text(
+        "from awaitly import Breaker, step, workflow\n\n"
+        "@step(breaker=Breaker('pay'))\nasync def a() -> None: ...\n\n"
+        "@step(breaker=Breaker('pay', failure_threshold=9))\nasync def b() -> None: ...\n\n"
+        "@workflow\nasync def w() -> None:\n    await a()\n    await b()\n"
+    )
+
+    answer = awaitly("check", "two_breakers.py:w")
+
+    assert answer.err.startswith(
+        "error [policy-conflict]: breaker 'pay' is declared twice, and not the same, by step a (two_breakers.py:3)"
+        " and by step b (two_breakers.py:6): failure_threshold="
+    )
