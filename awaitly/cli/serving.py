@@ -36,8 +36,7 @@ def serve(targets: tuple[str, ...], host: str | None, port: int | None, store: s
     settings = _settings(host, port, store)
     runtime = Runtime(settings, workflows=workflows)
     listener = listening(settings.serve.host, settings.serve.port, alone=settings.serve.token is None)
-    asyncio.run(_served(runtime, listener, workflows))
-    return 0
+    return asyncio.run(_served(runtime, listener, workflows))
 
 
 def _settings(host: str | None, port: int | None, store: str | None) -> Settings:
@@ -56,7 +55,7 @@ def _can_measure() -> bool:
         return False
 
 
-async def _served(runtime: Runtime, listener: Any, workflows: Sequence[AnyWorkflow]) -> None:
+async def _served(runtime: Runtime, listener: Any, workflows: Sequence[AnyWorkflow]) -> int:
     from awaitly.serve import app
     from awaitly.serve.server import served, url_of
 
@@ -67,6 +66,7 @@ async def _served(runtime: Runtime, listener: Any, workflows: Sequence[AnyWorkfl
             _tell(runtime, url, workflows)
             with suppress(Interrupted):  # not around the runtime: it would be left in a hurry
                 await interrupts.until(asyncio.wait([server]))
+    return (await runtime.shutdown()).exit_status  # of the one that is over
 
 
 def _tell(runtime: Runtime, url: str, workflows: Sequence[AnyWorkflow]) -> None:

@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 
-from awaitly import Concurrency, Ok, gather, race, sleep, step, workflow
-from awaitly.errors import RunStopped, ShuttingDown
+from awaitly import Concurrency, Ok, Runtime, gather, race, sleep, step, workflow
+from awaitly.errors import RunStopped, ShuttingDown, StoreError
 from awaitly.execute.closing import Closed
+from awaitly.execute.vitals import Phase
 from awaitly.model.facts import Fact
+from awaitly.model.notice import Notice
 from awaitly.model.state import Status
+from awaitly.persist.stores.memory import MemoryStore
+from awaitly.settings import Settings
+from awaitly.testing.clock import VirtualClock
 from tests.execute.scene import Scene, current_scene, once, read, write
 
 
@@ -459,3 +464,40 @@ def test_reads_and_runs_that_are_given_back_are_nothing_to_worry_about(scene: Sc
         assert (sorted(closed.left), closed.abandoned, closed.exit_status) == (["asleep", "run"], (), 0)
 
     scene.play(story())
+
+
+class Away(MemoryStore):
+    """A store that cannot be asked any more when the owner leaves."""
+
+    closed = False
+
+    async def retire(self, owner: str) -> None:
+        raise StoreError("the disk is gone", code="store-unavailable")
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Sink:
+    """Somebody who is told."""
+
+    closed = False
+
+    def __call__(self, notice: Notice) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_sinks_and_the_store_are_closed_even_if_the_lease_cannot_be_given_back() -> None:
+    clock, store, sink = VirtualClock(auto=True), Away(), Sink()
+
+    async def story() -> None:
+        runtime = Runtime(Settings(store="memory://"), store=store, sinks=[sink], clock=clock)
+        await runtime.open()
+        with pytest.raises(StoreError, match="the disk is gone"):
+            await runtime.shutdown()
+        assert (sink.closed, store.closed, runtime.state().phase) == (True, True, Phase.CLOSED)
+
+    clock.run(story())
