@@ -94,6 +94,16 @@ def test_it_says_that_it_is_not_ready_while_it_finishes_what_is_under_way(
     assert lines(killed).count("passed") == 1
 
 
+def test_effects_that_do_not_finish_in_time_make_its_exit_status_75(process: Start, killed: Path) -> None:
+    started = process("serve", f"{FLOWS}:gated", "--port", "0", AWAITLY_SHUTDOWN_TIMEOUT="200ms")
+    served(started)
+    until(lambda: len(lines(killed)) == 3)
+    started.send_signal(signal.SIGTERM)
+    _, err = started.communicate(timeout=PATIENCE)
+
+    assert (started.returncode, "are abandoned: g" in err) == (75, True)
+
+
 def test_a_second_signal_stops_it_at_once(process: Start, killed: Path) -> None:
     started = process("serve", f"{FLOWS}:gated", "--port", "0")
     served(started)
