@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,5 +120,6 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
     yield start
     for program in programs:
-        program.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(program.process.pid, signal.SIGKILL)  # with the workers of a server
         program.process.wait()
