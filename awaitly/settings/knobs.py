@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         examples=["/run/secrets"],
     )
     lease: LeaseSettings = LeaseSettings()
-    shutdown_timeout: Span = Field(default=30.0, description="How long a shutdown may take. For two thirds of it runs go on.")
+    shutdown_timeout: Span = Field(default=30.0, description="How long a shutdown may take; runs go on for two thirds.")
     max_active_runs: Count | None = Field(
         default=None, description="How many runs this process executes at once, children not counted."
     )
