@@ -1,7 +1,7 @@
 """What every decorator checks about what it is given, before anything runs."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -117,16 +117,14 @@ def checked_tags(tags: object, what: str) -> tuple[str, ...]:
     return tuple(checked_text(tag, what) for tag in tags)
 
 
-def checked_choice(kind: type[Choice], value: object, what: str) -> Choice:
+def checked_choice(kind: type[Choice], value: object, what: str, *, offered: Sequence[str]) -> Choice:
     """Return ``value`` as a member of ``kind``.
 
     Raises:
-        ConfigurationError: ``invalid-option``, naming what is allowed.
+        ConfigurationError: ``invalid-option``, naming what is offered.
     """
     try:
         return kind(str(value))
     except ValueError:
-        allowed = ", ".join(repr(member.value) for member in kind)
-        raise ConfigurationError(
-            f"{what} is {value!r}", hint=f"choose one of {allowed}", code="invalid-option"
-        ) from None
+        names = ", ".join(map(repr, offered))
+        raise ConfigurationError(f"{what} is {value!r}", hint=f"choose one of {names}", code="invalid-option") from None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import update_wrapper
-from typing import Any, Generic, Literal, Never, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, Never, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, get_args, overload
 
 from awaitly.declare.checks import (
     checked_choice,
@@ -44,8 +44,9 @@ X2 = TypeVar("X2", bound=BaseException)
 X3 = TypeVar("X3", bound=BaseException)
 X4 = TypeVar("X4", bound=BaseException)
 
-EffectName = Literal["none", "read", "write", "once", "transaction"]
-AmbiguityName = Literal["fail", "ask", "retry", "verify"]
+# Not offered before they are built: effect="transaction" and on_ambiguous="ask".
+EffectName = Literal["none", "read", "write", "once"]
+AmbiguityName = Literal["fail", "retry", "verify"]
 
 
 class PolicyKeywords(TypedDict, total=False):
@@ -240,11 +241,11 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         **options: ``name``: of the step, default the function's. ``key``: a template over the arguments such as
             ``"charge:{order.id}"``, naming one piece of work in its run. ``errors``: the class, or tuple of classes,
             of expected failures that it raises. ``effect``: what it does to the world, ``"none"``, ``"read"``,
-            ``"write"`` (default), ``"once"`` or ``"transaction"``. ``fallback``, ``deadline``, ``cache``, ``retry``,
+            ``"write"`` (default) or ``"once"``. ``fallback``, ``deadline``, ``cache``, ``retry``,
             ``hedge``, ``limiter``, ``breaker``, ``timeout``: what is around its calls, see :class:`Policies`, of which
             ``policies`` takes a bundle that single options change.
             ``on_ambiguous``: for ``"once"``, what to do when a crash leaves its outcome unknown: ``"fail"``
-            (default), ``"retry"``, ``"verify"`` or ``"ask"``. ``unfingerprinted``: names of parameters that cannot
+            (default), ``"retry"`` or ``"verify"``. ``unfingerprinted``: names of parameters that cannot
             be stored, such as a client. ``owner`` and ``tags``: for people and reports.
 
     Returns:
@@ -271,9 +272,16 @@ def _declared(fn: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any,
             name=checked_text(options.get("name", fn.__name__), f"name= of {where}"),
             key=None if options.get("key") is None else checked_text(options["key"], f"key= of {where}"),
             errors=checked_errors(options.get("errors", ()), where),
-            effect=checked_choice(Effect, options.get("effect", Effect.WRITE), f"effect= of {where}"),
+            effect=checked_choice(
+                Effect, options.get("effect", Effect.WRITE), f"effect= of {where}", offered=get_args(EffectName)
+            ),
             policies=_policies(options, Policies(), where),
-            on_ambiguous=checked_choice(Ambiguity, options.get("on_ambiguous", "fail"), f"on_ambiguous= of {where}"),
+            on_ambiguous=checked_choice(
+                Ambiguity,
+                options.get("on_ambiguous", "fail"),
+                f"on_ambiguous= of {where}",
+                offered=get_args(AmbiguityName),
+            ),
             unfingerprinted=frozenset(checked_tags(options.get("unfingerprinted", ()), f"unfingerprinted= of {where}")),
             owner=options.get("owner"),
             tags=checked_tags(options.get("tags", ()), f"tags= of {where}"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from awaitly import Err, UnexpectedError, step, workflow
-from awaitly.errors import NotSupported, UsageError
+from awaitly.errors import ConfigurationError, NotSupported, UsageError
 from tests.execute.scene import Scene, write
 
 
@@ -180,3 +180,19 @@ def test_asking_about_an_unknown_outcome_is_refused_where_the_step_is_declared()
 
         @step(effect="once", on_ambiguous="ask")
         async def paid() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "offered"),
+    [
+        ({"effect": "wrote"}, "choose one of 'none', 'read', 'write', 'once'"),
+        ({"effect": "once", "on_ambiguous": "asking"}, "choose one of 'fail', 'retry', 'verify'"),
+    ],
+)
+def test_what_is_not_built_yet_is_not_offered_either(options: Any, offered: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+
+        @step(**options)
+        async def paid() -> None: ...
+
+    assert caught.value.hint == offered
