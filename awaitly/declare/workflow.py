@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, 
 
 from awaitly.declare.checks import checked_errors, checked_function, checked_options, checked_tags, checked_text
 from awaitly.declare.host import compiler, host
-from awaitly.errors import ConfigurationError, UnexpectedError, UsageError
+from awaitly.errors import AwaitlyError, ConfigurationError, UnexpectedError, UsageError
 from awaitly.flags.provider import FlagValue
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact
@@ -133,6 +133,7 @@ class Workflow(Generic[P, T_co, E_co]):
 
         Raises:
             UsageError: ``running-loop``, where an event loop runs already.
+            AwaitlyError: If nothing can be run like this, as by :meth:`run`.
         """
         if asyncio._get_running_loop() is not None:
             raise UsageError(
@@ -140,7 +141,11 @@ class Workflow(Generic[P, T_co, E_co]):
                 hint=f"await {self.name}.run(...) instead",
                 code="running-loop",
             )
-        return asyncio.run(self._run_alone(*args, **kwargs))
+        try:
+            return asyncio.run(self._run_alone(*args, **kwargs))
+        except AwaitlyError as error:
+            # What raised it is not in the caller's code: a dozen frames would only hide the line that is.
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
     def _named(self, answer: C) -> C:
         answer.__qualname__ = self.name  # type: ignore[attr-defined]  # named when it is never awaited

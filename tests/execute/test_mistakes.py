@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import traceback
 import warnings
 from typing import Any
 
@@ -81,6 +82,18 @@ def test_run_sync_is_refused_where_a_loop_runs() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         asyncio.run(story())
+
+
+def test_the_traceback_of_what_run_sync_refuses_leads_to_the_line_that_called_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWAITLY_STORE", "memory://")
+
+    with pytest.raises(UsageError, match="cannot be the id of a run") as caught:
+        one.options(id="").run_sync("a")
+
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert [frame.name for frame in frames][1:] == ["run_sync"]
 
 
 @pytest.mark.parametrize("flow", [one, passing], ids=lambda flow: flow.name)
