@@ -8,6 +8,7 @@ before, so they are dropped.
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 import structlog
@@ -106,7 +107,10 @@ class RunFilter(logging.Filter):
 
 
 class Journalist:
-    """Writes a line for what happens to runs: a sink. Its logger is ``awaitly.runs``; steps that succeed are debug."""
+    """Writes a line for what happens to runs: a sink. Its logger is ``awaitly.runs``; steps that succeed are debug.
+
+    The time of a line is that of its fact, which a sink hears of later.
+    """
 
     def __init__(self) -> None:
         self._log = logging.getLogger("awaitly.runs")
@@ -119,8 +123,15 @@ class Journalist:
         level, event, names = line
         if notice.run:
             names = {"run_id": notice.run, "workflow": notice.workflow, **names}
-        unexpected = level >= logging.ERROR and notice.error is not None
-        self._log.log(level, event, extra=names, exc_info=notice.error if unexpected else None)
+        self._log.handle(self._record(level, event, names, notice))
+
+    def _record(self, level: int, event: str, names: dict[str, object], notice: Notice) -> logging.LogRecord:
+        error = notice.error if level >= logging.ERROR else None
+        raised = None if error is None else (type(error), error, error.__traceback__)
+        record = self._log.makeRecord(self._log.name, level, __file__, 0, event, (), raised, extra=names)
+        record.created = notice.fact.at
+        record.msecs = notice.fact.at % 1 * 1000
+        return record
 
 
 def described(fact: Fact) -> Line | None:
@@ -202,13 +213,13 @@ def configure(where: Where, *, style: Format, level: str = "INFO") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             RunProcessor(where),
             *shared,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -220,12 +231,19 @@ def configure(where: Where, *, style: Format, level: str = "INFO") -> None:
     handler.addFilter(RunFilter(where))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()], processors=_rendering(style)
+            foreign_pre_chain=[*shared, _timed, structlog.stdlib.ExtraAdder()], processors=_rendering(style)
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def _timed(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the time that a record of the standard library has, written as structlog writes it."""
+    made = datetime.fromtimestamp(event["_record"].created, UTC)
+    event["timestamp"] = made.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return event
 
 
 def _rendering(style: Format) -> list[Any]:

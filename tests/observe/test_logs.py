@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -163,6 +164,20 @@ def test_what_happens_to_runs_is_logged_at_the_level_that_it_deserves(lines: Lin
         ("info", "run started", "broken"),
         ("error", "run failed unexpectedly", "broken"),
     ]
+
+
+def test_a_line_has_the_time_at_which_it_happened_not_that_at_which_it_was_written(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> None:
+        async with Runtime(logged(), store="memory://", clock=clock) as rt:
+            await rt.run(job, 7)
+
+    clock.run(story())
+
+    times = {line["event"]: datetime.fromisoformat(line["timestamp"]) for line in lines.of("awaitly.runs")}
+    assert times["step failed, trying again"] < times["run started"] + timedelta(minutes=1)
+    assert times["run finished"] >= times["run started"] + timedelta(hours=1)  # the body slept for so long
 
 
 def test_an_unexpected_failure_is_logged_with_its_traceback(lines: Lines) -> None:
