@@ -389,7 +389,7 @@ class Runtime:
 
         Raises:
             RunNotFound: If there is no run with this id.
-            RunRefused: If it has not failed, or if effects that are stored would be repeated: fork it then.
+            RunRefused: If it has not failed, was cancelled, or if effects that are stored would be repeated: fork it then.
         """
         return await self._accepting().retry(run_id)
 

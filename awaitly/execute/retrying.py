@@ -32,18 +32,23 @@ async def retry(engine: Engine, program: Program, run_id: str) -> None:
     caught before stay. The deadline starts again.
 
     Raises:
-        RunRefused: If the run has not failed, or an effect would be repeated; the run is untouched.
+        RunRefused: If the run has not failed, was cancelled, or an effect would be repeated; the run is untouched.
     """
-    await engine.errands.wholly(_retried(engine, program, run_id))
+    facts = await engine.store.read(run_id)
+    _refuse_cancelled(run_id, facts)
+    await engine.errands.wholly(_retried(engine, program, run_id, facts))
 
 
 async def retry_child(engine: Engine, program: Program, run_id: str, since: float) -> None:
-    """Retry a child that had failed before its parent was retried; one that may not be retried stays failed."""
+    """Retry a child that had ended badly before its parent was retried; one that may not be retried stays as it is.
+
+    It may have been cancelled, as a sibling had failed.
+    """
     facts = await engine.store.read(run_id)
     end = facts[-1] if facts else None
     if isinstance(end, RunFinished) and end.ending is not Ending.VALUE and end.at <= since:
         with suppress(RunRefused):
-            await retry(engine, program, run_id)
+            await engine.errands.wholly(_retried(engine, program, run_id, facts))
 
 
 def allowed_time(started: RunStarted) -> float | None:
@@ -51,8 +56,7 @@ def allowed_time(started: RunStarted) -> float | None:
     return None if started.deadline is None else started.deadline - started.at
 
 
-async def _retried(engine: Engine, program: Program, run_id: str) -> None:
-    facts = await engine.store.read(run_id)
+async def _retried(engine: Engine, program: Program, run_id: str, facts: Sequence[Fact]) -> None:
     cut = _cut(run_id, program, facts)
     claim = await engine.claims.take(run_id, ended=True)
     if claim is None:
@@ -80,6 +84,15 @@ async def _continued(
     for decision in decided:
         log.append(decision)
     engine.execute(program, log, started, [*facts[1:cut], fact, *decided], resumed=True)
+
+
+def _refuse_cancelled(run_id: str, facts: Sequence[Fact]) -> None:
+    end = facts[-1] if facts else None
+    if isinstance(end, RunFinished) and end.ending is Ending.CANCELLED:
+        raise RunRefused(
+            f"run {run_id!r} was cancelled: there is no failure to go on from",
+            hint=f"go on from before that in another run, awaitly runs fork {run_id}, or start it under another id",
+        )
 
 
 def _cut(run_id: str, program: Program, facts: Sequence[Fact]) -> int:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from awaitly import Err, Ok, Workflow, gather, workflow
+from awaitly import Err, Ok, Workflow, gather, sleep, workflow
 from awaitly.errors import RunIdConflict, RunNotFound, RunRefused, StoreError
 from awaitly.model.state import Status
 from awaitly.persist.ports import Append, Appended
@@ -185,6 +185,17 @@ async def grandparent(name: str) -> str:
 
 
 @workflow
+async def idler() -> None:
+    await sleep("1m")
+
+
+@workflow
+async def siblings(name: str) -> str:
+    _, found = await gather(idler(), child(name))
+    return found
+
+
+@workflow
 async def stubborn(name: str) -> str:
     return await once_in_vain(name)
 
@@ -268,16 +279,32 @@ def test_retry_keeps_the_time_that_was_given_at_the_start(scene: Scene) -> None:
     scene.play(story())
 
 
-def test_a_cancelled_run_can_be_retried(scene: Scene) -> None:
+def test_a_cancelled_run_is_not_retried_but_may_be_forked(scene: Scene) -> None:
     async def story() -> None:
         scene.hold("x")
         async with scene.runtime() as rt:
             handle = await rt.start(bounded.options(id="run"), "x")
             await scene.until("x")
             await handle.cancel()
-            scene.fails["x"] = Declined("x")
             scene.release("x")
             assert (await handle.result()).is_err()
+            before = scene.facts("run")
+            with pytest.raises(RunRefused, match="was cancelled") as caught:
+                await rt.retry("run")
+            assert "runs fork run" in caught.value.hint
+            assert scene.facts("run") == before
+            assert await (await rt.fork("run", id="fork")).result() == Ok("x")
+
+    scene.play(story())
+
+
+def test_a_child_that_was_cancelled_with_its_siblings_is_retried_with_its_parent(scene: Scene) -> None:
+    async def story() -> None:
+        scene.fails["x"] = Declined("x")
+        scene.delays["x"] = 1
+        async with scene.runtime() as rt:
+            assert await rt.run(siblings.options(id="run"), "x") == Err(Declined("x"))
+            assert Status.CANCELLED in [record.status for record in await rt.runs()]
             scene.fails.clear()
             assert await (await rt.retry("run")).result() == Ok("x")
 
