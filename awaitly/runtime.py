@@ -389,7 +389,8 @@ class Runtime:
 
         Raises:
             RunNotFound: If there is no run with this id.
-            RunRefused: If it has not failed, was cancelled, or if effects that are stored would be repeated: fork it then.
+            RunRefused: If it has not failed or was cancelled, or if effects that are stored would be repeated: fork it
+                then.
         """
         return await self._accepting().retry(run_id)
 
