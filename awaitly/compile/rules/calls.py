@@ -114,13 +114,15 @@ def _called_too_soon(subject: Subject, function: FunctionReading, call: Call) ->
 
 
 def opaque_call(subject: Subject) -> Iterator[Finding]:
-    """A call that may lead to steps, which the compiler could not follow."""
+    """A call that may lead to steps, which the compiler could not follow; not if it leads nowhere, as it raises."""
+    raising = {finding.position for finding in wrong_arguments(subject)}
     for node in subject.opaque:
-        yield Finding(
-            node.position,
-            f"{node.text} cannot be read: {node.reason}",
-            "call steps by name from this module, or make it a step itself",
-        )
+        if node.position not in raising:
+            yield Finding(
+                node.position,
+                f"{node.text} cannot be read: {node.reason}",
+                "call steps by name from this module, or make it a step itself",
+            )
 
 
 RULES = (

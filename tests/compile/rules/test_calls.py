@@ -85,7 +85,7 @@ async def arguments_that_do_not_fit(item: str) -> str:
     await child.run(thing=item)  # type: ignore[call-arg]  # wrong-arguments
     await gather([work(item), work(item)])  # type: ignore[list-item]  # wrong-arguments
     await race(work(one) for one in item)  # type: ignore[arg-type]  # wrong-arguments
-    await each(work(item), [item])  # type: ignore[arg-type]  # opaque-call, wrong-arguments
+    await each(work(item), [item])  # type: ignore[arg-type]  # wrong-arguments
     return item
 
 
