@@ -23,6 +23,7 @@ from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact, StepCancelled, StepFinished
+from awaitly.model.names import overlaid
 from awaitly.model.notice import Watcher
 from awaitly.model.state import RunRecord, Status
 from awaitly.policies.clock import SystemClock
@@ -469,7 +470,7 @@ class Runtime:
         if options.flags:
             self.library.check_flags(program, options.flags)
         if flags:
-            options = replace(options, flags={**flags, **options.flags})
+            options = replace(options, flags=overlaid(flags, options.flags))
         return await on(self.loop, control.begin, program, options, args, kwargs, wanted)
 
     def _finished(self, binding: "StepBinding") -> "StepBinding":

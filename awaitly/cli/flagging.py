@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from awaitly.flags.provider import FlagValue, scalar
+from awaitly.model.names import overlaid
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,7 +21,7 @@ def flags_option(command: F) -> F:
 
 
 def _read(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, FlagValue]:
-    return dict(_one(text) for text in given)
+    return overlaid(*(dict([_one(text)]) for text in given))
 
 
 def _one(text: str) -> tuple[str, FlagValue]:

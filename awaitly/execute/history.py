@@ -24,7 +24,7 @@ from awaitly.model.facts import (
     StepStarted,
     StepWithheld,
 )
-from awaitly.model.names import spelt
+from awaitly.model.names import overlaid, spelt
 from awaitly.model.program import Program
 from awaitly.model.state import Status
 from awaitly.policies.clock import pause
@@ -119,7 +119,7 @@ async def plan_fork(
     pinned = _pinned_flags(program, started, past[:cut])
     for name, value in (flags or {}).items():
         _check_free(run_id, name, value, pinned)
-    started = replace(started, flags={**started.flags, **(flags or {})})
+    started = replace(started, flags=overlaid(started.flags, flags or {}))
     # What no outcome depended on the new run decides for itself.
     kept = tuple(fact for fact in past[:cut] if not isinstance(fact, FlagDecided) or spelt(fact.flag) in pinned)
     plan = ForkPlan(started=started, kept=kept, dropped=tuple(past[cut:]))

@@ -26,7 +26,7 @@ from awaitly.execute.retrying import retry_child
 from awaitly.execute.tracking import watch
 from awaitly.model.facts import RunStarted
 from awaitly.model.ids import checked_run_id, new_run_id
-from awaitly.model.names import spelt
+from awaitly.model.names import overlaid
 from awaitly.model.program import Program
 from awaitly.model.state import Status
 
@@ -94,10 +94,8 @@ async def start_child(
     It begins with the flags that its parent has, and gets no more time than its parent has left.
     """
     program = engine.services.program(workflow)
-    given = {spelt(name) for name in options.flags}
-    inherited = {name: value for name, value in flags.items() if spelt(name) not in given}
     asked = Beginning(
-        id=options.id, deadline=options.deadline, flags={**inherited, **options.flags}, metadata=options.metadata,
+        id=options.id, deadline=options.deadline, flags=overlaid(flags, options.flags), metadata=options.metadata,
         parent=parent, identity=identity, due=due,
     )  # fmt: skip
     child: Handle[Any, Any] = Handle(engine, program, await start(engine, program, args, kwargs, asked))
@@ -130,7 +128,7 @@ def _started(engine: Engine, run_id: str, program: Program, args: Any, kwargs: A
         deadline=min(
             (due for due in (None if allowed is None else now + allowed, asked.due) if due is not None), default=None
         ),
-        flags=dict(asked.flags),
+        flags=overlaid(asked.flags),
         metadata=dict(asked.metadata),
         parent=asked.parent,
         trace="" if engine.services.trace is None else engine.services.trace(run_id, program.graph.workflow),

@@ -1,8 +1,11 @@
 """Names that people type, and the ones that they meant."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _OTHER = re.compile(r"[\W_]+")
 
@@ -13,6 +16,15 @@ def spelt(name: str) -> str:
     Case does not count, and whatever cannot stand in the name of a variable is one underscore.
     """
     return _OTHER.sub("_", name.casefold())
+
+
+def overlaid(*layers: Mapping[str, T]) -> dict[str, T]:
+    """Return named values of which the last ones count, however they are spelt: with their spelling, and one for each.
+
+    ``overlaid({"new-flow": 1}, {"NEW_FLOW": 2})`` is ``{"NEW_FLOW": 2}``.
+    """
+    found = {spelt(name): (name, value) for layer in layers for name, value in layer.items()}
+    return dict(found.values())
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

@@ -472,6 +472,16 @@ def test_a_fork_takes_flags_but_none_on_which_an_outcome_that_it_keeps_depended(
     scene.play(story())
 
 
+def test_a_flag_of_a_fork_takes_the_place_of_the_one_that_was_given_before_however_it_is_spelt(scene: Scene) -> None:
+    async def story() -> None:
+        async with runtime(scene) as rt:
+            await rt.run(one.options(id="given", flags={FLAG: True}), "a")
+            await rt.fork("given", at="charge#0", id="fork", flags={"New_Charge": False})
+        assert given(scene, "fork") == {"New_Charge": False}
+
+    scene.play(story())
+
+
 def test_a_fork_that_keeps_a_childs_outcome_keeps_the_flags_that_the_child_began_with(scene: Scene) -> None:
     async def story() -> None:
         async with runtime(scene) as rt:

@@ -1,6 +1,6 @@
 import pytest
 
-from awaitly.model.names import nearest, spelt
+from awaitly.model.names import nearest, overlaid, spelt
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_a_name_unlike_all_others_finds_none() -> None:
 
 def test_nothing_is_near_when_there_is_nothing() -> None:
     assert nearest("stripe", []) is None
+
+
+def test_of_names_that_are_compared_alike_the_last_one_counts() -> None:
+    assert overlaid({"new-flow": 1, "other": 1}, {"NEW_FLOW": 2}) == {"NEW_FLOW": 2, "other": 1}
+    assert overlaid({"new-flow": 1, "new_flow": 2}) == {"new_flow": 2}
