@@ -1,6 +1,7 @@
 """Sending by OTLP: where to, what goes along, and endpoints that are not well."""
 
 import asyncio
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -20,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     TraceServiceServicer,
     add_TraceServiceServicer_to_server,
 )
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from awaitly import Ok, Runtime, step, workflow
 from awaitly.errors import ConfigurationError, NotSupported
@@ -27,6 +30,7 @@ from awaitly.observe.otlp import providers
 from awaitly.observe.tracing import Tracing
 from awaitly.settings import Settings
 from awaitly.settings.tables import OtlpSettings
+from tests.docs.blocks import ROOT, Block, blocks_of
 from tests.observe.receiving import LAST, Receiver, free_port, values
 
 PATIENCE = 20.0  # seconds until something that does not arrive is given up
@@ -37,14 +41,26 @@ class Request(NamedTuple):
 
     path: str
     headers: dict[str, str]
-    service: str
+    resource: dict[str, Any]
     spans: list[str]
+    temporality: str = ""  # of a counter
+
+    @property
+    def service(self) -> Any:
+        return self.resource["service.name"]
 
 
 def request(path: str, headers: Any, sent: ExportTraceServiceRequest) -> Request:
-    (resource,) = sent.resource_spans
-    service = values(resource.resource.attributes)["service.name"]
-    return Request(path, dict(headers), service, [span.name for span in resource.scope_spans[0].spans])
+    (made,) = sent.resource_spans
+    spans = [span.name for span in made.scope_spans[0].spans]
+    return Request(path, dict(headers), values(made.resource.attributes), spans)
+
+
+def measured(path: str, headers: Any, sent: ExportMetricsServiceRequest) -> Request:
+    (made,) = sent.resource_metrics
+    (metric,) = made.scope_metrics[0].metrics
+    temporality = AggregationTemporality.Name(metric.sum.aggregation_temporality)
+    return Request(path, dict(headers), values(made.resource.attributes), [], temporality)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +79,8 @@ def over_http() -> Iterator[tuple[str, "Queue[Request]"]]:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.path.endswith("/v1/traces"):
                 got.put(request(self.path, self.headers, ExportTraceServiceRequest.FromString(body)))
+            else:
+                got.put(measured(self.path, self.headers, ExportMetricsServiceRequest.FromString(body)))
             self.send_response(200)
             self.end_headers()
 
@@ -161,6 +179,72 @@ def test_a_signal_whose_exporter_is_none_is_not_made(monkeypatch: pytest.MonkeyP
 
     assert (exporting.metrics, exporting.traces is None) == (None, False)
     assert exporting.shutdown(PATIENCE)
+
+
+# What the page of observability says for others.
+
+CUMULATIVE, DELTA = "AGGREGATION_TEMPORALITY_CUMULATIVE", "AGGREGATION_TEMPORALITY_DELTA"
+SHOWN = [
+    block for block in blocks_of(ROOT / "docs" / "observability.md") if block.not_run == "variables of a service"
+]  # fmt: skip
+
+
+def arrived(block: Block, over_http: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Request]:
+    """What a collector gets, by its path, from a service with these variables."""
+    url, got = over_http
+    for line in block.text.splitlines():
+        name, _, value = line.partition("=")
+        value = re.sub(r"^https?://[^/]+", url, value) if name == "OTEL_EXPORTER_OTLP_ENDPOINT" else value
+        monkeypatch.setenv(name, value.replace("BASE64", "MTIzNDU2OmdsY190b2tlbg=="))
+    exporting = providers(OtlpSettings())
+    assert exporting.traces is not None
+    exporting.traces.get_tracer("tests").start_span("hello").end()
+    if exporting.metrics is not None:
+        exporting.metrics.get_meter("tests").create_counter("greetings").add(3)
+    assert exporting.shutdown(PATIENCE)
+    return {request.path: request for request in [got.get(timeout=PATIENCE) for _ in range(got.qsize())]}
+
+
+def test_each_has_its_variables() -> None:
+    assert ["otlp-gateway" in block.text for block in SHOWN] == [False, False, True, False]
+    assert ["delta" in block.text for block in SHOWN] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("block", "paths", "temporalities"),
+    [
+        (SHOWN[0], ["/v1/traces"], [""]),
+        (SHOWN[1], ["/v1/metrics", "/v1/traces"], [CUMULATIVE, ""]),
+        (SHOWN[2], ["/otlp/v1/metrics", "/otlp/v1/traces"], [CUMULATIVE, ""]),
+        (SHOWN[3], ["/v1/metrics", "/v1/traces"], [DELTA, ""]),
+    ],
+    ids=["jaeger", "otel-lgtm", "grafana-cloud", "datadog"],
+)
+def test_what_is_sent_with_them_arrives_where_and_as_it_is_wanted(
+    block: Block, paths: list[str], temporalities: list[str], over_http: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = arrived(block, over_http, monkeypatch)
+
+    assert sorted(found) == paths
+    assert [found[path].temporality for path in paths] == temporalities
+    assert {request.service for request in found.values()} == {"checkout"}
+
+
+def test_the_key_of_grafana_cloud_arrives_as_a_header_of_basic_authentication(
+    over_http: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = arrived(SHOWN[2], over_http, monkeypatch)
+
+    sent = [{name.lower(): value for name, value in request.headers.items()} for request in found.values()]
+    assert {headers["authorization"] for headers in sent} == {"Basic MTIzNDU2OmdsY190b2tlbg=="}
+
+
+def test_the_environment_of_datadog_is_said_of_all_that_arrives(
+    over_http: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = arrived(SHOWN[3], over_http, monkeypatch)
+
+    assert {request.resource["deployment.environment.name"] for request in found.values()} == {"prod"}
 
 
 # What does not fit.
