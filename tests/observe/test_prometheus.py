@@ -28,6 +28,7 @@ from awaitly.observe.prometheus import Exposition
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.settings import Settings
 from awaitly.testing.clock import VirtualClock
+from tests.docs.blocks import blocks_of
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana" / "awaitly.json"
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
@@ -384,3 +385,15 @@ def exposed_names() -> set[str]:
         for row in INSTRUMENTS
         for end in ends.get(row.kind, ("",))
     }
+
+
+def test_the_configuration_that_the_page_shows_is_one(tmp_path: Path) -> None:
+    (shown,) = [block for block in blocks_of(DASHBOARD.parents[1] / "metrics.md") if block.title == "prometheus.yml"]
+    (tmp_path / "prometheus.yml").write_text(shown.text)
+    (tmp_path / "token").write_text("a-secret")
+
+    found = subprocess.run(
+        [needed("promtool"), "check", "config", "prometheus.yml"], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert found.returncode == 0, found.stdout + found.stderr
