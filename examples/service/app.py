@@ -2,7 +2,7 @@
 
     uvicorn --factory examples.service.app:create
     curl -d '{"id": "o-1", "user_id": "u1", "sku": "teapot", "quantity": 2, "amount": "49.80", "card": "card-ada",
-              "placed_at": "2026-03-02T08:00:00Z"}' -H 'Content-Type: application/json' localhost:8000/orders?wait=10
+              "placed_at": "2026-03-02T08:00:00Z"}' -H 'Content-Type: application/json' 'localhost:8000/orders?wait=10'
 
 An order's id is its run's id: sent again, after a timeout, a restart or a lost answer, it is the same order. The steps
 are those of examples/checkout.py. Everything is configured by the environment: AWAITLY_* (see docs/settings.md), and
