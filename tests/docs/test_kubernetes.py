@@ -15,7 +15,7 @@ from tests.docs.blocks import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "kubernetes.md"
 VERSIONS = ("1.30.0", kubernetes_validate.latest_version())  # preStop.sleep came with 1.30
-MARGIN = 8  # seconds: finally blocks, sinks and exporters take 3, the server up to 5
+LAST = 3  # seconds that finally blocks, sinks and exporters may take
 
 
 def documents(text: str) -> list[dict[str, Any]]:
@@ -38,6 +38,16 @@ def container() -> Mapping[str, Any]:
     return found
 
 
+def shown(kind: str) -> dict[str, Any]:
+    """The only manifest of a kind on the page."""
+    (found,) = [one for one in on_the_page() if one["kind"] == kind]
+    return found
+
+
+def on_the_page() -> list[dict[str, Any]]:
+    return [one for block in blocks_of(PAGE) if block.language == "yaml" for one in documents(block.text)]
+
+
 def settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Settings:
     """The settings that a process in the pod reads."""
     monkeypatch.chdir(folder)
@@ -56,11 +66,8 @@ def test_kubernetes_accepts_a_manifest(kind: str, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_and_what_its_page_shows(version: str) -> None:
-    shown = [one for block in blocks_of(PAGE) if block.language == "yaml" for one in documents(block.text)]
-
-    assert [one["kind"] for one in shown] == ["Secret"]
-    for manifest in shown:
-        kubernetes_validate.validate(manifest, version, strict=True)
+    assert [one["kind"] for one in on_the_page()] == ["Secret", "PodMonitor"]  # which is the Prometheus Operator's
+    kubernetes_validate.validate(shown("Secret"), version, strict=True)
 
 
 def test_every_variable_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -73,8 +80,10 @@ def test_every_variable_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_the_pod_is_killed_only_after_its_shutdown_is_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
     shutdown = settings(monkeypatch, tmp_path).shutdown_timeout
+    arguments = container()["args"]
+    server = int(arguments[arguments.index("--timeout-graceful-shutdown") + 1])
 
-    assert pod()["terminationGracePeriodSeconds"] >= before + shutdown + MARGIN
+    assert pod()["terminationGracePeriodSeconds"] >= before + shutdown + LAST + server
     assert f"{before} of `preStop`, {seconds(shutdown, what='it'):g} of `AWAITLY_SHUTDOWN_TIMEOUT`" in PAGE.read_text()
 
 
@@ -115,7 +124,15 @@ def deployment_size() -> int:
 
 def test_a_secret_that_is_named_is_shown_on_the_page() -> None:
     reference = container()["env"][0]["valueFrom"]["secretKeyRef"]
-    (secret,) = [one for block in blocks_of(PAGE) if block.language == "yaml" for one in documents(block.text)]
 
-    assert secret["metadata"]["name"] == reference["name"]
-    assert reference["key"] in secret["stringData"]
+    assert shown("Secret")["metadata"]["name"] == reference["name"]
+    assert reference["key"] in shown("Secret")["stringData"]
+
+
+def test_the_monitor_means_this_pod_and_sends_its_token() -> None:
+    (endpoint,) = shown("PodMonitor")["spec"]["podMetricsEndpoints"]
+    (port,) = container()["ports"]
+
+    assert shown("PodMonitor")["spec"]["selector"] == manifests()["Deployment"]["spec"]["selector"]
+    assert (endpoint["port"], endpoint["path"]) == (port["name"], "/metrics")
+    assert endpoint["authorization"]["credentials"] == container()["env"][0]["valueFrom"]["secretKeyRef"]
