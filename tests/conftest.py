@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from awaitly.compile.library import logged
+
 T = TypeVar("T")
 
 LONGEST_TEST = 30.0
@@ -20,3 +22,9 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
             return await main
 
     return lambda main: asyncio.run(bounded(main))
+
+
+@pytest.fixture(autouse=True)
+def unwarned() -> None:
+    """Let the compiler warn as in a new process, which does so once."""
+    logged.cache_clear()

@@ -8,8 +8,7 @@ from rich.text import Text
 
 from awaitly.cli.consoles import stdout
 from awaitly.cli.effective import graphs_in_force
-from awaitly.cli.failing import tells_of
-from awaitly.cli.graphs import diagnosis
+from awaitly.cli.failing import diagnosis, tells_of
 from awaitly.cli.positions import shortened
 from awaitly.cli.stores import existing_runtime
 from awaitly.cli.targets import AnyWorkflow, workflows_of

@@ -10,8 +10,10 @@ from rich.text import Text
 
 from awaitly.cli.conducting import Conduct, conducted
 from awaitly.cli.consoles import stdout
+from awaitly.cli.effective import graphs_in_force
 from awaitly.cli.ends import finished
 from awaitly.cli.flagging import flags_option
+from awaitly.cli.graphs import warn_of
 from awaitly.cli.inputs import Arguments, arguments_of, read_input
 from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.targets import AnyWorkflow, workflow_of
@@ -22,6 +24,7 @@ from awaitly.execute.history import ForkPlan
 from awaitly.flags.provider import FlagValue
 from awaitly.model.facts import Fact, FlagDecided, RunStarted
 from awaitly.runtime import Runtime
+from awaitly.settings import read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,7 +66,7 @@ def retry(run_id: str, targets: tuple[str, ...], as_json: bool, quiet: bool, sto
 def _conducted(
     action: str, run_id: str, targets: tuple[str, ...], as_json: bool, quiet: bool, store: str | None
 ) -> int:
-    workflows = [workflow_of(target) for target in targets]
+    workflows = _workflows(targets, quiet)
 
     async def begin(runtime: Runtime) -> RunHandle[Any, Any]:
         await _named_by(workflows, runtime, run_id)
@@ -94,7 +97,7 @@ def fork(
     plan: bool,
 ) -> int:
     """Start a new run from what another recorded before a step."""
-    workflows = [workflow_of(target) for target in targets]
+    workflows = _workflows(targets, quiet)
     data = read_input(given) if given is not None else None
 
     async def arguments(runtime: Runtime) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -118,6 +121,14 @@ def fork(
         stdout().print("what is kept fits the code")
         return 0
     return _finished(workflows, targets, begin, as_json, quiet, store)
+
+
+def _workflows(targets: tuple[str, ...], quiet: bool) -> list[AnyWorkflow]:
+    """Return the workflows of some targets; what the compiler warns of is said first, as by ``run``."""
+    named = {target: workflow_of(target) for target in targets}
+    for graph in graphs_in_force(named, read_settings()).values():
+        warn_of(graph, quiet=quiet)
+    return list(named.values())
 
 
 async def _named_by(workflows: list[AnyWorkflow], runtime: Runtime, run_id: str) -> AnyWorkflow:

@@ -3,7 +3,6 @@
 import logging
 import os
 import traceback
-from typing import Any
 
 import click
 from rich.text import Text
@@ -11,7 +10,7 @@ from rich.text import Text
 from awaitly.cli.consoles import stderr
 from awaitly.cli.positions import shortened
 from awaitly.errors import AwaitlyError, CompileError, ConfigurationError, InvalidInput, TargetError
-from awaitly.model.graph import Diagnostic
+from awaitly.model.graph import Diagnostic, Severity
 from awaitly.model.names import nearest
 
 DEBUG = "AWAITLY_DEBUG"
@@ -20,6 +19,7 @@ FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
 
+_COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _USAGE_ERRORS = (ConfigurationError, InvalidInput, TargetError)
 
 
@@ -57,10 +57,9 @@ def say(message: str, *, code: str, hint: str = "", word: str = "error") -> None
     stderr().print(text)
 
 
-def warn(message: str, *, code: str = "", hint: str = "") -> None:
+def warn(message: str) -> None:
     """Print something that does not stop the command."""
-    text = Text.assemble(("warning", "bold yellow"), f" [{code}]: " if code else ": ", shortened(message))
-    stderr().print(text.append(f"\n  hint: {hint}" if hint else ""))
+    stderr().print(Text.assemble(("warning", "bold yellow"), ": ", shortened(message)))
 
 
 def _usage(error: click.UsageError) -> None:
@@ -76,20 +75,29 @@ def _usage(error: click.UsageError) -> None:
     say(message, code=code, hint=hint)
 
 
+def diagnosis(found: Diagnostic) -> Text:
+    """Return a diagnostic as a message: place, strength, code, what was found and what to do."""
+    where = f"{found.position}: " if found.position else ""
+    return Text.assemble(
+        shortened(where),
+        (found.severity.value, _COLOURS[found.severity]),
+        shortened(f" [{found.code}]: {found.message}\n  hint: {found.hint}"),
+    )
+
+
 class _Log(logging.Handler):
     """Prints what the engine logs as warnings, apart from what the command says itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and record.args and record.args[0] in _told:
-            return
-        found: Diagnostic | None = getattr(record, "diagnostic", None)
-        if found is None:
+        about = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if isinstance(about, Diagnostic):
+            if about.message not in _told:
+                stderr().print(diagnosis(about))
+        elif not (isinstance(about, str) and about in _told):
             warn(record.getMessage())
-        else:
-            warn(found.message, code=found.code, hint=found.hint)
 
 
-_told: set[Any] = set()  # ids of runs whose errors the command prints, and warnings that it has printed
+_told: set[str] = set()  # ids of runs whose errors the command prints, and warnings that it has printed
 
 
 def tells_of(what: str) -> None:

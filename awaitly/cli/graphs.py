@@ -7,16 +7,13 @@ from rich.text import Text
 
 from awaitly.cli.consoles import stderr, stdout
 from awaitly.cli.effective import compiles, graph_in_force
-from awaitly.cli.failing import tells_of
-from awaitly.cli.positions import shortened
+from awaitly.cli.failing import diagnosis, tells_of
 from awaitly.cli.targets import workflow_of
-from awaitly.model.graph import Diagnostic, Graph, Severity
+from awaitly.model.graph import Diagnostic, Graph
 from awaitly.render.legend import legend_text, time_text
 from awaitly.render.mermaid import graph_mermaid
 from awaitly.render.tree import drawn, graph_lines
 from awaitly.settings import read_settings
-
-_COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 
 
 @click.command()
@@ -65,13 +62,3 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Print what the compiler objects to: place, strength, message, code and hint."""
     for found in diagnostics:
         stderr().print(diagnosis(found))
-
-
-def diagnosis(found: Diagnostic) -> Text:
-    """Return a diagnostic as a message."""
-    where = f"{found.position}: " if found.position else ""
-    return Text.assemble(
-        shortened(where),
-        (found.severity.value, _COLOURS[found.severity]),
-        shortened(f" [{found.code}]: {found.message}\n  hint: {found.hint}"),
-    )

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 from awaitly.compile.allowance import Allowance
@@ -30,10 +31,10 @@ AnyWorkflow: TypeAlias = Workflow[..., Any, Any]
 _log = logging.getLogger("awaitly")
 
 
+@cache  # so that a process says it once, however many runtimes it makes
 def logged(diagnostic: Diagnostic) -> None:
-    """Log what the compiler warns of."""
-    words = diagnostic.message, diagnostic.hint, diagnostic.code
-    _log.warning("%s. %s [%s]", *words, extra={"diagnostic": diagnostic})
+    """Log what the compiler warns of; without any set-up of logs, Python prints it to standard error."""
+    _log.warning("%s. %s", diagnostic, diagnostic.hint, extra={"code": diagnostic.code})
 
 
 class Library:
@@ -178,10 +179,9 @@ class Library:
         budget = Allowance(self.in_force.effective, self.in_force.deadline).run(workflow)
         late = beyond_deadline(workflow.name, workflow.fn, budget, graph.deadline)
         nobody = tuple(self._undefined(flag, program) for flag in _flags_of(program) if not self._defined(flag))
-        for diagnostic in (*late, *filter(self._is_news, nobody)):
-            if diagnostic not in graph.diagnostics:
-                self._warn(diagnostic)
-        kept = (found for found in graph.diagnostics if found.code != BUDGET.code)
+        kept = tuple(found for found in graph.diagnostics if found.code != BUDGET.code)
+        for diagnostic in (*kept, *late, *filter(self._is_news, nobody)):
+            self._warn(diagnostic)
         return graph.model_copy(update={"budget": budget.spec(), "diagnostics": (*kept, *late, *nobody)})
 
     def _is_news(self, undefined: Diagnostic) -> bool:

@@ -57,7 +57,7 @@ FOUND = """\
 ## Found by the compiler
 
 An **error** refuses to run the workflow; a **warning** does not. Both are shown by `awaitly check` and are in
-`workflow.graph.diagnostics`.
+`workflow.graph.diagnostics`; warnings are also logged when the workflow is first used.
 """
 
 

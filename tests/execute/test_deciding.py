@@ -190,7 +190,7 @@ def test_a_flag_that_nobody_defines_is_warned_of_once(scene: Scene, caplog: pyte
                 "flag 'new-charge' of workflow one is defined nowhere: its default False holds for every run"
             ]
         assert [r.getMessage() for r in caplog.records if "unknown-flag" in r.getMessage()] == [
-            f"{found[0].message}. define it, for example with AWAITLY_FLAGS__NEW_CHARGE=false [unknown-flag]"
+            f"warning: {found[0].message} [unknown-flag]. define it, for example with AWAITLY_FLAGS__NEW_CHARGE=false"
         ]
 
     with caplog.at_level(logging.WARNING, logger="awaitly"):

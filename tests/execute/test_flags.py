@@ -406,7 +406,7 @@ def test_a_flag_that_is_defined_nowhere_is_warned_of_once_however_many_workflows
         async with runtime(scene, None, one, two, parent):
             pass
         (warned,) = [record.message for record in caplog.records if "[unknown-flag]" in record.message]
-        assert warned.startswith("flag 'new-charge' of workflow one is defined nowhere")
+        assert warned.startswith("warning: flag 'new-charge' of workflow one is defined nowhere")
 
     scene.play(story())
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import logging
+import time
 import traceback
 import warnings
 from typing import Any
@@ -209,3 +211,24 @@ def test_what_is_not_built_yet_is_not_offered_either(options: Any, offered: str)
         async def paid() -> None: ...
 
     assert caught.value.hint == offered
+
+
+@workflow
+async def lucky(name: str) -> str:
+    return await write(f"{name} {time.time()}")
+
+
+def test_what_the_compiler_warns_of_is_logged_once_however_many_runtimes_there_are(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        for _ in range(2):
+            async with scene.runtime() as rt:
+                assert (await rt.run(lucky, "a")).is_ok()
+
+    with caplog.at_level(logging.WARNING, logger="awaitly"):
+        scene.play(story())
+
+    (warned,) = lucky.graph.diagnostics
+    assert caplog.messages == [f"{warned}. {warned.hint}"]
+    assert [vars(record)["code"] for record in caplog.records] == [warned.code]
