@@ -6,7 +6,8 @@ runtime is made or opened.
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import Context, Token, copy_context
 from dataclasses import replace
 from functools import cache, partial
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from awaitly.compile.library import Library
     from awaitly.execute.closing import Closed
     from awaitly.execute.control import Control
+    from awaitly.execute.engine import Farewell
     from awaitly.execute.history import Arguments, ForkPlan, Verdict
     from awaitly.execute.hosts import PlainHost
     from awaitly.execute.signals import Signals
@@ -241,6 +243,22 @@ class Runtime:
                 code="runtime-open",
             )
         self.watchers = (*self.watchers, watcher)
+
+    @contextmanager
+    def before_closing(self, farewell: "Farewell") -> Iterator[None]:
+        """Let something be done if this runtime is shut down within the block.
+
+        It is done when no run is executed here any more, and before the store is closed.
+
+        Raises:
+            RunStopped: If the runtime is not open, or not any more.
+        """
+        farewells = self._accepting().engine.farewells
+        farewells.add(farewell)
+        try:
+            yield
+        finally:
+            farewells.discard(farewell)
 
     def _controlling(self, store: "Store") -> "Control":
         from awaitly.execute.control import Control

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from awaitly.errors import (
     AwaitlyError,
@@ -44,7 +45,11 @@ from awaitly.model.facts import (
 from awaitly.model.program import Program
 
 CLAIMS = 5  # without a new fact in between: then a run is stuck
+FAREWELL = 1.0  # seconds that farewells have at least, however long the runs took to end
 STUCK = "find out what kills its process or stops it, then: awaitly runs resume"
+
+Farewell: TypeAlias = Callable[[float], Awaitable[None]]
+"""What is done after the last run has ended, while the store is still ours; it is told how many seconds it has."""
 
 _log = logging.getLogger("awaitly")
 _of_runs = logging.getLogger("awaitly.runs")  # what observers are told of too
@@ -82,6 +87,7 @@ class Engine:
         self.admission = Admission(services.most_runs, waits=services.runs_wait)
         self.closed = False  # no other run may begin
         self.parking = False  # nothing may begin
+        self.farewells: set[Farewell] = set()
         self._sites: dict[int, tuple[Program, SiteIndex]] = {}
         self._unfit: dict[str, tuple[str, AwaitlyError]] = {}  # by run: a graph that it does not fit, and why
 
@@ -99,11 +105,14 @@ class Engine:
         """
         self.closed = True
         self.errands.close()
+        until = self.clock.monotonic() + timeout
         try:
             return await Closing(self).close(timeout, go_on)
         finally:
             await self.errands.settle()
             await self.services.committer.drain()
+            left = max(min(FAREWELL, timeout), until - self.clock.monotonic())
+            await asyncio.gather(*(farewell(left) for farewell in self.farewells), return_exceptions=True)
             await self.lease.close()
 
     # Executing.

@@ -94,21 +94,29 @@ class Outbox:
     async def following(self, runtime: Runtime, *, timeout: Duration = "5s") -> AsyncIterator["Outbox"]:
         """Deliver while the block runs; at its end what is stored by then is delivered within ``timeout``.
 
+        If the runtime is shut down before that, as by a signal, it is done when the runs have ended, in what is left
+        of the time for that.
+
         What is left is delivered when somebody follows the same store the next time.
         """
         allowed = seconds(timeout, what="timeout= of following()")
         delivering = Delivering(self._plan, self.counts, runtime.store, runtime.owner, runtime.clock)
         await delivering.begin()
-        task = asyncio.create_task(delivering.follow(), name=f"awaitly-outbox {self._plan.name}")
-        try:
-            yield self
-        finally:
+
+        async def finish(left: float) -> None:
             delivering.end()
             try:
-                await within(asyncio.wait([task]), allowed, runtime.clock)
+                await within(asyncio.wait([task]), min(left, allowed), runtime.clock)
             except Expired:
                 task.cancel()
                 await asyncio.wait([task])
+
+        with runtime.before_closing(finish):
+            task = asyncio.create_task(delivering.follow(), name=f"awaitly-outbox {self._plan.name}")
+            try:
+                yield self
+            finally:
+                await finish(allowed)
 
     async def _send(self, event: Event, clock: Clock) -> None:
         """Send one event.

@@ -15,7 +15,7 @@ from tests.docs.blocks import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "kubernetes.md"
 VERSIONS = ("1.30.0", kubernetes_validate.latest_version())  # preStop.sleep came with 1.30
-LAST = 3  # seconds that finally blocks, sinks and exporters may take
+LAST = 4  # seconds that finally blocks, outboxes, sinks and exporters may take
 
 
 def documents(text: str) -> list[dict[str, Any]]:

@@ -365,6 +365,36 @@ def test_what_is_stored_by_the_end_is_delivered_before_it(world: World) -> None:
     assert sorted(world.receiver.runs) == ["order:a", "order:b", "order:c"]
 
 
+def test_what_ends_while_the_runtime_is_shut_down_is_delivered_before_the_store_is_closed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = world.outbox(every="1h")
+
+    async def story() -> None:
+        async with world.runtime() as rt, outbox.following(rt):
+            await rt.start(order, "a")
+            await rt.shutdown()
+
+    world.clock.run(story())
+
+    assert world.receiver.runs == ["order:a"]
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_a_receiver_that_hangs_does_not_hold_a_shutdown_up_for_longer_than_its_time(world: World) -> None:
+    world.receiver.answers.append("hang")
+    outbox = world.outbox(timeout="1h")
+
+    async def story() -> float:
+        async with world.runtime() as rt, outbox.following(rt):
+            await rt.run(order, "a")
+            before = world.clock.now
+            await rt.shutdown("3s")
+            return world.clock.now - before
+
+    assert world.clock.run(story()) <= 3.0
+
+
 def test_of_two_processes_one_delivers_and_the_other_goes_on_after_it(world: World) -> None:
     first, second = world.outbox(headers={"X-From": "first"}), world.outbox(headers={"X-From": "second"})
 
