@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from awaitly.execute.signals import Signals
     from awaitly.execute.vitals import Readiness, State, Vitals
     from awaitly.flags.given import Given
-    from awaitly.model.graph import Graph
+    from awaitly.model.graph import Diagnostic, Graph
     from awaitly.model.program import Program, StepBinding
     from awaitly.observe.bus import Sink
     from awaitly.persist.ports import Store
@@ -103,7 +103,8 @@ class Runtime:
         self._tokens: tuple[Token[Any], Token[Any]] | None = None
         providers = _providers(self.settings, flags)
         self._decide = partial(_decided, providers=providers, clock=self.clock)
-        self.library = _library(self.settings, self._finished, providers)
+        self._unsaid: list[Diagnostic] = []  # warnings about workflows, until logs are as the settings want them
+        self.library = _library(self.settings, self._finished, providers, self._warn)
         self.states = _states(self.clock, self.library, self._notice)
         self.vitals = _vitals(self.clock, self.settings)
         self.library.add(workflows)
@@ -139,6 +140,7 @@ class Runtime:
         self._ending, self._leaving = None, asyncio.Event()
         await store.open()
         self.watching = _watching(self.settings, self._sinks, self.watchers, self.clock)
+        self._say_unsaid()
         control = self._controlling(store)
         try:
             await control.open()
@@ -494,6 +496,17 @@ class Runtime:
     def _finished(self, binding: "StepBinding") -> "StepBinding":
         return _piped(binding, self.states, lambda: self._opened().engine.store)
 
+    def _warn(self, diagnostic: "Diagnostic") -> None:
+        self._unsaid.append(diagnostic)
+        if self._control is not None:
+            self._say_unsaid()
+
+    def _say_unsaid(self) -> None:
+        from awaitly.compile.library import logged
+
+        while self._unsaid:
+            logged(self._unsaid.pop(0))
+
     def _notice(self, fact: Fact) -> None:
         if self.watching is not None:
             self.watching.bus.publish("", "", fact)
@@ -573,11 +586,14 @@ def _vitals(clock: Clock, settings: "Settings") -> "Vitals":
 
 
 def _library(
-    settings: "Settings", finish: "Callable[[StepBinding], StepBinding]", providers: Sequence[FlagProvider]
+    settings: "Settings",
+    finish: "Callable[[StepBinding], StepBinding]",
+    providers: Sequence[FlagProvider],
+    warn: "Callable[[Diagnostic], None] | None" = None,
 ) -> "Library":
-    from awaitly.compile.library import Library
+    from awaitly.compile.library import Library, logged
 
-    return Library(settings, finish, providers)
+    return Library(settings, finish, providers, warn or logged)
 
 
 def _states(clock: Clock, library: "Library", observe: Callable[[Fact], None]) -> Shared:

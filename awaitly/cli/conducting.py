@@ -10,7 +10,7 @@ from awaitly.cli.consoles import stderr
 from awaitly.cli.failing import tells_of
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
-from awaitly.cli.stores import existing_runtime, runtime_on, shown_store
+from awaitly.cli.stores import existing_runtime, runtime_on, settings_with, shown_store
 from awaitly.cli.targets import AnyWorkflow
 from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
@@ -57,7 +57,8 @@ async def conducted(conduct: Conduct) -> Ended:
     Raises:
         AwaitlyError: If it cannot begin, or stops without ending; the message says how to continue it.
     """
-    screen = Screen((workflow.graph for workflow in conduct.workflows), quiet=conduct.quiet)
+    logged = settings_with(conduct.store).logs.format is not None
+    screen = Screen((workflow.graph for workflow in conduct.workflows), quiet=conduct.quiet, logged=logged)
     make = existing_runtime if conduct.existing else runtime_on
     stopping = _Stopping()
     # Signals are heeded until the runtime is shut down, which takes as long as the step that is under way.

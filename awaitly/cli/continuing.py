@@ -125,9 +125,9 @@ def fork(
 
 def _workflows(targets: tuple[str, ...], quiet: bool) -> list[AnyWorkflow]:
     """Return the workflows of some targets; what the compiler warns of is said first, as by ``run``."""
-    named = {target: workflow_of(target) for target in targets}
-    for graph in graphs_in_force(named, read_settings()).values():
-        warn_of(graph, quiet=quiet)
+    named, settings = {target: workflow_of(target) for target in targets}, read_settings()
+    for graph in graphs_in_force(named, settings).values():
+        warn_of(graph, settings, quiet=quiet)
     return list(named.values())
 
 

@@ -12,6 +12,7 @@ from awaitly.cli.positions import shortened
 from awaitly.errors import AwaitlyError, CompileError, ConfigurationError, InvalidInput, TargetError
 from awaitly.model.graph import Diagnostic, Severity
 from awaitly.model.names import nearest
+from awaitly.settings import Settings
 
 DEBUG = "AWAITLY_DEBUG"
 
@@ -108,6 +109,13 @@ def tells_of(what: str) -> None:
 def debugging() -> bool:
     """Whether tracebacks and logs are wanted."""
     return os.environ.get(DEBUG, "") not in ("", "0")
+
+
+def leave_log(settings: Settings) -> None:
+    """Leave awaitly's log to the runtime if settings say how it is written: to standard error, like messages."""
+    if settings.logs.format is not None:
+        log = logging.getLogger("awaitly")
+        log.handlers, log.propagate = [], True
 
 
 def quieten() -> None:

@@ -13,7 +13,7 @@ from awaitly.model.graph import Diagnostic, Graph
 from awaitly.render.legend import legend_text, time_text
 from awaitly.render.mermaid import graph_mermaid
 from awaitly.render.tree import drawn, graph_lines
-from awaitly.settings import read_settings
+from awaitly.settings import Settings, read_settings
 
 
 @click.command()
@@ -49,10 +49,13 @@ def _print_tree(graph: Graph) -> None:
         console.print(Text(line, "dim"))
 
 
-def warn_of(graph: Graph, *, quiet: bool = False) -> None:
-    """Print what the compiler warns of, if it does not refuse the workflow altogether; when quiet, leave it out."""
+def warn_of(graph: Graph, settings: Settings, *, quiet: bool = False) -> None:
+    """Print what the compiler warns of, if it does not refuse the workflow altogether.
+
+    It is left out when quiet, and where settings have logs written: there it is a line of them.
+    """
     if compiles(graph):
-        if not quiet:
+        if not quiet and settings.logs.format is None:
             print_diagnostics(graph.diagnostics)
         for found in graph.diagnostics:
             tells_of(found.message)

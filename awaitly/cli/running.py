@@ -83,7 +83,8 @@ def run(
     workflow = found.options(id=run_id, deadline=deadline, flags=flags)
 
     ways = Ways(targets=(target,), store=store, began=True)
-    warn_of(graphs_in_force({target: workflow}, read_settings())[target], quiet=quiet)
+    settings = read_settings()
+    warn_of(graphs_in_force({target: workflow}, settings)[target], settings, quiet=quiet)
 
     if not workflow.declared.durable:
         work = _locally(workflow, arguments or arguments_of(found, {}), store)

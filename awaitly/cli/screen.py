@@ -36,9 +36,10 @@ class Screen:
     Args:
         graphs: of the workflows, where they are known.
         quiet: show nothing.
+        logged: whether what happens is logged to standard error; then lines elsewhere would say it twice.
     """
 
-    def __init__(self, graphs: Iterable[Graph] = (), *, quiet: bool = False) -> None:
+    def __init__(self, graphs: Iterable[Graph] = (), *, quiet: bool = False, logged: bool = False) -> None:
         self._progress = Progress(graphs)
         self._console = stderr()
         self._lock = Lock()
@@ -46,8 +47,8 @@ class Screen:
         self._run: str | None = None
         self._last: RenderableType = Text("")
         self._next = 0.0  # when the next picture may be drawn
-        self._quiet = quiet
         self._live = not quiet and self._console.is_terminal and stdout().is_terminal
+        self._quiet = quiet or (logged and not self._live)
 
     def notice(self, notice: Notice) -> None:
         """Take in what the runtime observed: a sink."""

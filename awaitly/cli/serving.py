@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from awaitly.cli.consoles import stderr
+from awaitly.cli.failing import leave_log
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.stores import shown_store, store_option
 from awaitly.cli.targets import AnyWorkflow, workflows_of
@@ -34,6 +35,7 @@ def serve(targets: tuple[str, ...], host: str | None, port: int | None, store: s
 
     workflows = list(dict.fromkeys(workflow for target in targets for workflow in workflows_of(target).values()))
     settings = _settings(host, port, store)
+    leave_log(settings)
     runtime = Runtime(settings, workflows=workflows)
     listener = listening(settings.serve.host, settings.serve.port, alone=settings.serve.token is None)
     return asyncio.run(_served(runtime, listener, workflows))

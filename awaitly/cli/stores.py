@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from awaitly.cli.failing import leave_log
 from awaitly.cli.targets import AnyWorkflow
 from awaitly.errors import StoreError
 from awaitly.observe.bus import Sink
@@ -37,7 +38,9 @@ def settings_with(store: str | None) -> Settings:
 
 def runtime_on(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
     """Return a runtime on the chosen store, not opened yet. It executes what it is asked for and nothing else."""
-    return Runtime(settings_with(store), sinks=sinks, workflows=workflows, recover=False)
+    settings = settings_with(store)
+    leave_log(settings)
+    return Runtime(settings, sinks=sinks, workflows=workflows, recover=False)
 
 
 def existing_runtime(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:

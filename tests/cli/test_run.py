@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import FLOWS, Awaitly, environment
+from tests.cli.test_interrupted import Start
 
 ORDER = json.dumps({"order": {"id": "7", "items": [{"sku": "cup"}, {"sku": "pot", "quantity": 2}]}})
 
@@ -111,6 +112,17 @@ def test_quiet_hides_what_the_compiler_warns_of(awaitly: Awaitly) -> None:
     Path("warned_quietly.py").write_text(WARNED)
 
     assert awaitly("run", "warned_quietly.py:lucky", "--quiet").err == ""
+
+
+def test_logs_that_settings_ask_for_take_the_place_of_lines_and_warnings(process: Start) -> None:
+    Path("warned_logs.py").write_text(WARNED)
+
+    out, err = process("run", "warned_logs.py:lucky", AWAITLY_LOGS__FORMAT="json").communicate()
+
+    logged = [json.loads(line) for line in err.splitlines()]
+    runs = [line["event"] for line in logged if line["logger"] == "awaitly.runs"]
+    assert (out, runs) == ("7\n", ["run started", "run finished"])
+    assert [line["level"] for line in logged if "code" in line] == ["warning"]
 
 
 def test_a_setting_that_names_nothing_is_told_once(awaitly: Awaitly, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,3 +169,13 @@ main(["serve"])
     assert answer.returncode == 1
     assert "error [not-supported]: health over HTTP needs the package starlette" in answer.stderr
     assert "hint: install awaitly[serve]" in answer.stderr
+
+
+def test_it_logs_as_settings_ask_for(process: Start) -> None:
+    started = process("serve", "--port", "0", AWAITLY_LOGS__FORMAT="json")
+    served(started)
+    started.send_signal(signal.SIGTERM)
+    _, err = started.communicate(timeout=PATIENCE)
+
+    events = [json.loads(line)["event"] for line in err.splitlines() if line.startswith("{")]
+    assert events[-1].startswith("shut down: ")

@@ -232,3 +232,16 @@ def test_what_the_compiler_warns_of_is_logged_once_however_many_runtimes_there_a
     (warned,) = lucky.graph.diagnostics
     assert caplog.messages == [f"{warned}. {warned.hint}"]
     assert [vars(record)["code"] for record in caplog.records] == [warned.code]
+
+
+def test_what_the_compiler_warns_of_is_logged_when_logs_are_as_the_settings_want_them(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        runtime = scene.runtime(lucky)
+        assert caplog.messages == []
+        async with runtime:
+            assert len(caplog.messages) == 1
+
+    with caplog.at_level(logging.WARNING, logger="awaitly"):
+        scene.play(story())
