@@ -1,5 +1,6 @@
 """Execute one run in this process and show it, until it ends, stops or is interrupted."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -98,6 +99,9 @@ async def _followed(
     except Interrupted as interrupted:
         await runtime.shutdown(go_on=0)
         return Ended(id=handle.id, workflow=workflow, result=None, status=interrupted.status)
+    except asyncio.CancelledError:  # the process ends: a step has called sys.exit()
+        stderr().print(f"{handle.id} is suspended; continue with: {conduct.ways.again(handle.id)}")
+        raise
     except (Mismatch, ChangedArguments) as error:  # the same command would fail again
         await _add_ways(error, conduct, runtime, handle.id)
         raise

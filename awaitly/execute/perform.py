@@ -1,6 +1,7 @@
 """Beginning the calls of a run, executing them, and what becomes of one that the body no longer wants."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from awaitly.policies.course import Course
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
+
+_log = logging.getLogger("awaitly")
 
 
 class Performer:
@@ -84,10 +87,19 @@ class Performer:
                 run.stop(
                     RunStopped(f"step {call.binding.name} was interrupted: {error!r}", hint="the run can be resumed")
                 )
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                self._exits(call, error)
             raise
         finally:
             call.attempt = call.context = None  # they know the call: without this every call would be a cycle
             self._left(call)
+
+    def _exits(self, call: Call, error: BaseException) -> None:
+        """Say which step ends the process: its run is as after a crash, and will do the same again if it is resumed."""
+        step, run = call.binding.name, self._run.id
+        _log.warning("step %s of run %s ends the process, with %r; the run can be resumed", step, run, error)
+        if call.attempt is not None:
+            call.attempt.add_done_callback(asyncio.Task.exception)  # looked at: the loop raises it anyway
 
     def _left(self, call: Call) -> None:
         self._begun.discard(call)

@@ -272,6 +272,30 @@ def test_a_read_only_database_is_refused_and_left_as_it_is(awaitly: Awaitly, ope
     assert path.read_bytes() == before
 
 
+EXITING = """
+import sys
+from awaitly import step, workflow
+
+@step
+def leave() -> None:
+    sys.exit(3)
+
+@workflow
+async def leaving() -> None:
+    await leave()
+"""
+
+
+def test_a_step_that_exits_ends_the_command_with_its_status_and_leaves_a_run_to_be_resumed(awaitly: Awaitly) -> None:
+    Path("leaving.py").write_text(EXITING)
+
+    answer = awaitly("run", "leaving.py:leaving", "--id", "x")
+
+    assert answer.status == 3
+    assert "warning: step leave of run x ends the process, with SystemExit(3); the run can be resumed" in answer.err
+    assert awaitly("runs", "list").out.splitlines()[1].split()[:3] == ["x", "leaving", "pending"]
+
+
 def test_the_demo_kills_its_process_and_counts_every_step_once(awaitly: Awaitly) -> None:
     answer = awaitly("demo")
 

@@ -1,6 +1,8 @@
 """The runtime that serves a loop where none was opened: one for all callers, however they arrive."""
 
 import asyncio
+import gc
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,31 @@ def test_a_store_that_could_not_be_opened_is_opened_by_the_next_call(database: P
         assert await echo.run(1) == Ok(1)
 
     run(story())
+
+
+leaving = True
+
+
+@step
+async def leave(x: int) -> int:
+    if leaving:
+        sys.exit(3)
+    return x
+
+
+@workflow(key="exit:{x}")
+async def exiting(x: int) -> int:
+    return await leave(await same(x))
+
+
+def test_a_step_that_exits_ends_the_process_and_leaves_a_run_that_goes_on_in_the_next(
+    database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        exiting.run_sync(1)
+
+    assert caught.value.code == 3
+    gc.collect()  # what nobody looked at would be reported now
+    assert caplog.messages == ["step leave of run exit:1 ends the process, with SystemExit(3); the run can be resumed"]
+    monkeypatch.setattr(sys.modules[__name__], "leaving", False)
+    assert exiting.run_sync(1) == Ok(1)
