@@ -230,7 +230,7 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
     """
 
     retryable = True
-    hint = "Name the class in errors= if callers are meant to handle it"
+    hint = "Correct it if it is a bug; errors= is only for failures that callers are meant to handle"
     cause_code: str | None = None
 
     def __init__(

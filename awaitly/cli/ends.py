@@ -55,7 +55,7 @@ def printed(ended: Ended, ways: Ways, as_json: bool) -> int:
                 if ended.durable:
                     stderr().print(f"look at it with: {ways.show(ended.id)}")
                 if ended.durable and type(error) is UnexpectedError:
-                    stderr().print(f"if it was an outage, continue from before it with: {ways.retry(ended.id)}")
+                    stderr().print(ways.mended(ended.id))
             return FAILED
 
 

@@ -17,7 +17,7 @@ from awaitly.cli.histories import History, read_history
 from awaitly.cli.pictures import picture
 from awaitly.cli.stores import existing_runtime, store_option
 from awaitly.cli.watching import watch
-from awaitly.cli.ways import command
+from awaitly.cli.ways import Ways, command
 from awaitly.model.durations import humanised
 from awaitly.model.facts import Ending, Fact, RetryScheduled, RunFinished, RunStarted, StepFinished
 from awaitly.model.plain import brief, value_of
@@ -141,8 +141,7 @@ def _print_failure(record: RunRecord, end: RunFinished) -> None:
     if told.traceback:
         stdout().print(Text(without_own_frames(told.traceback), "dim"))
     if end.ending is Ending.UNEXPECTED:
-        retry = f"{command('runs', 'retry', record.id)} --target TARGET"
-        stdout().print(f"if it was an outage, continue from before it with: {retry}")
+        stdout().print(Ways(targets=("TARGET",), store=None).mended(record.id))
 
 
 def _shown(history: History) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class Ways:
         """Return the command that continues a failed run from before its failure."""
         return command("runs", "retry", run, *self._named(), *self._stored())
 
+    def mended(self, run: str) -> str:
+        """Return what can be done about a run after an error that nobody expected."""
+        return f"once the bug is corrected or the outage over, go on with: {self.retry(run)}"
+
     def unfit(self, run: str, before: str | None) -> Iterator[str]:
         """Yield what to do about a run that the code does not fit, ``before`` a call up to which it does."""
         yield "the run has not ended and is as it was; one of these helps:"

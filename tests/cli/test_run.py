@@ -57,6 +57,7 @@ def test_an_unexpected_error_says_which_step_raised_what(awaitly: Awaitly) -> No
     assert answer.status == 1
     assert "failed [unexpected-error]: charge raised ZeroDivisionError: nobody thought of this" in answer.err
     assert re.search(r"^  at .*orders\.py:\d+$", answer.err, re.MULTILINE)
+    assert "  hint: Correct it if it is a bug; errors= is only for failures that callers are meant to handle" in answer.err
     assert "Traceback" not in answer.err
 
 
@@ -163,7 +164,7 @@ def test_an_unexpected_error_says_how_to_go_on_after_an_outage(awaitly: Awaitly)
     retry = f"awaitly runs retry order:bug --target {FLOWS}:checkout --store s.db"
     assert answer.err.splitlines()[-2:] == [
         "look at it with: awaitly runs show order:bug --store s.db",
-        f"if it was an outage, continue from before it with: {retry}",
+        f"once the bug is corrected or the outage over, go on with: {retry}",
     ]
 
 

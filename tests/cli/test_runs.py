@@ -94,9 +94,7 @@ def test_the_traceback_of_an_unexpected_error_shows_the_users_own_frames(awaitly
     places = [line.split('"')[1] for line in lines if line.lstrip().startswith("File ")]
     assert places == [str(FLOWS)]
     assert lines[-2] == "ZeroDivisionError: nobody thought of this"
-    assert (
-        lines[-1] == "if it was an outage, continue from before it with: awaitly runs retry order:bug --target TARGET"
-    )
+    assert lines[-1].endswith("go on with: awaitly runs retry order:bug --target TARGET")
 
 
 @pytest.mark.usefixtures("sold")
