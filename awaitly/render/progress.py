@@ -107,7 +107,8 @@ class Progress:
                 known.flags[fact.flag] = flag_text(fact)
             case TimerSet() | TimerFired():
                 name = place_of(fact.call).site[1].partition("#")[0].rpartition(":")[2]
-                _wait(self._call(known, fact.call, name, Kind.TIMER, stored), fact)
+                kind = Kind.LIMIT if name == "timeout" else Kind.TIMER
+                _wait(known, self._call(known, fact.call, name, kind, stored), fact)
             case EachStarted():
                 known.each[fact] = None
             case _:
@@ -126,6 +127,8 @@ class Progress:
         workflows = {child.workflow for child in children.values()}
         root = _Grower()
         for call in found.calls.values():
+            if call.kind is Kind.LIMIT and call.phase is not Phase.FAILED:
+                continue  # nothing came of it
             child = _child_of(found, call, children) if call.step in workflows else None
             root.add(call, _step_row(call, self.tree(child.id) if child else None))
         for each in found.each:
@@ -190,7 +193,8 @@ def _end(run: _Run, fact: RunFinished, stored: bool) -> None:
     for call in run.calls.values():
         if call.phase is Phase.OPEN:
             call.phase, call.pause = Phase.CANCELLED, None
-            call.seconds = _between(call.began, fact.at)
+            # When the body left a sleep is not known: no fact tells of it.
+            call.seconds = None if call.kind is Kind.TIMER else _between(call.began, fact.at)
             call.row = None
 
 
@@ -212,7 +216,7 @@ def _change(call: _Call, fact: StepStarted | StepFinished | StepCancelled, store
             if fact.variant:
                 call.remarks["variant"] = f"as {fact.variant}"
         case StepCancelled():
-            call.phase, call.seconds = Phase.CANCELLED, _between(call.began, fact.at)
+            call.phase, call.seconds = Phase.CANCELLED, fact.seconds
 
 
 def _interrupt(call: _Call, fact: StepRetrying | RetryScheduled) -> None:
@@ -226,11 +230,25 @@ def _note(call: _Call, remark: Remark) -> None:
         call.remarks[remark.about] = remark.text
 
 
-def _wait(call: _Call, fact: TimerSet | TimerFired) -> None:
+def _wait(run: _Run, call: _Call, fact: TimerSet | TimerFired) -> None:
     if isinstance(fact, TimerSet):
         call.began = fact.at
-    else:
+    elif call.kind is Kind.TIMER:
         call.phase, call.seconds = Phase.DONE, _between(call.began, fact.at)
+    else:
+        call.phase, call.seconds = Phase.FAILED, _between(call.began, fact.at)
+        call.remarks["limit"] = "time is up"
+        _leave_sleeps(run, call, fact.at)
+
+
+def _leave_sleeps(run: _Run, limit: _Call, at: float) -> None:
+    """End what slept within the block of a time limit: in its branch or below, and set after it."""
+    branch, slash, _ = limit.identity.rpartition("/")
+    for call in reversed(run.calls.values()):
+        if call is limit:
+            break
+        if call.kind is Kind.TIMER and call.phase is Phase.OPEN and call.identity.startswith(branch + slash):
+            call.phase, call.seconds, call.row = Phase.CANCELLED, _between(call.began, at), None
 
 
 def _between(began: float | None, ended: float | None) -> float | None:

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     RUN = "run"
     STEP = "step"
     TIMER = "timer"
+    LIMIT = "limit"  # a timeout of a block; it is a row when it has ended the block
     GROUP = "group"  # the branches of one gather, each, race ...
     BRANCH = "branch"  # one of them
     REST = "rest"  # of rows that are not shown one by one

@@ -185,6 +185,44 @@ def test_a_sleep_is_open_until_its_timer_fires() -> None:
     assert (row.kind, row.phase, row.seconds) == (Kind.TIMER, Phase.DONE, 4.0)
 
 
+LIMIT = TimerSet(at=101.0, call="timeout#0", due=105.0)
+SLEEP = TimerSet(at=102.0, call="sleep#0", due=200.0)
+
+
+def test_a_time_limit_of_a_block_that_is_kept_is_no_row() -> None:
+    assert outline(tree(started(), LIMIT, SLEEP))[1:] == ["  sleep open"]
+    assert outline(tree(started(), LIMIT, done("a#0"), ended()))[1:] == ["  charge done"]
+
+
+def test_a_time_limit_that_ends_its_block_is_a_row_and_ends_the_sleeps_in_it() -> None:
+    below = TimerSet(at=103.0, call="gather#0>task.1/nap:sleep#0", due=200.0)
+    after = TimerSet(at=106.0, call="sleep#1", due=200.0)
+
+    rows = list(tree(started(), LIMIT, SLEEP, below, TimerFired(at=105.0, call="timeout#0"), after).walk())
+
+    assert [(row.label, row.phase.value, row.seconds) for row in rows if row.kind in (Kind.LIMIT, Kind.TIMER)] == [
+        ("timeout", "failed", 4.0), ("sleep", "cancelled", 3.0), ("sleep", "cancelled", 2.0), ("sleep", "open", None)
+    ]  # fmt: skip
+    assert rows[1].remarks == ("time is up",)
+
+
+def test_a_sleep_outside_of_the_block_goes_on_when_its_time_is_up() -> None:
+    before = TimerSet(at=101.0, call="gather#0>task/sleep#0", due=200.0)
+    limit = TimerSet(at=102.0, call="gather#0>task.1/timeout#0", due=105.0)
+    beside = TimerSet(at=103.0, call="gather#0>task.2/sleep#0", due=200.0)
+
+    fired = TimerFired(at=105.0, call="gather#0>task.1/timeout#0")
+    rows = tree(started(), before, limit, beside, fired).walk()
+
+    assert [row.phase for row in rows if row.kind is Kind.TIMER] == [Phase.OPEN, Phase.OPEN]
+
+
+def test_how_long_a_sleep_took_that_nothing_tells_the_end_of_is_not_made_up() -> None:
+    (row,) = tree(started(), SLEEP, ended()).rows
+
+    assert (row.phase, row.seconds) == (Phase.CANCELLED, None)
+
+
 def test_what_a_run_leaves_open_at_its_end_is_cancelled() -> None:
     assert outline(tree(started(), begun("a#0"), ended()))[1:] == ["  charge cancelled"]
 
@@ -198,7 +236,7 @@ def test_a_retried_run_is_open_again_and_keeps_what_its_journal_kept() -> None:
 
 
 def test_a_cancelled_call_is_cancelled() -> None:
-    cancelled = StepCancelled(at=103.0, call="a#0", step="charge", arguments="a")
+    cancelled = StepCancelled(at=103.0, call="a#0", step="charge", arguments="a", seconds=2.0)
 
     assert outline(tree(started(), begun("a#0"), cancelled))[1:] == ["  charge cancelled"]
 
