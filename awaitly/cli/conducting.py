@@ -93,7 +93,8 @@ async def _followed(
     workflow = getattr(facts[0], "workflow", "?") if facts else "?"
     # By their time: when the facts are read, the run is under way already.
     before = sum(fact.at < began for fact in facts)
-    screen.follow(handle.id, workflow, shown_store(runtime), facts[:before], facts[before:])
+    elsewhere = await _elsewhere(conduct.ways, runtime, handle.id)
+    screen.follow(handle.id, workflow, shown_store(runtime), facts[:before], facts[before:], elsewhere)
     try:
         result = await interrupts.until(handle.result())
     except Interrupted as interrupted:
@@ -109,6 +110,14 @@ async def _followed(
         error.add_note(f"the run has not ended; continue with: {conduct.ways.again(handle.id)}")
         raise
     return Ended(id=handle.id, workflow=workflow, result=result)
+
+
+async def _elsewhere(ways: Ways, runtime: Runtime, run_id: str) -> str:
+    """Return what to say of a run that this command only waits for, as another process executes it."""
+    record = await runtime.record(run_id)
+    if record.status.ended or record.owner in (None, runtime.owner):
+        return ""
+    return f", which another process executes: waiting for its result (its steps: {ways.watch(run_id)})"
 
 
 async def _add_ways(error: AwaitlyError, conduct: Conduct, runtime: Runtime, run_id: str) -> None:

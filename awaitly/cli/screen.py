@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -58,15 +58,23 @@ class Screen:
             else:
                 self._take(notice)
 
-    def follow(self, run: str, workflow: str, store: str, stored: Sequence[Fact], since: Sequence[Fact] = ()) -> None:
-        """Say which run is meant, what its journal held before, and what it holds since the command began."""
+    def follow(
+        self, run: str, workflow: str, store: str, stored: Sequence[Fact], since: Sequence[Fact] = (), also: str = ""
+    ) -> None:
+        """Say which run is meant, what its journal held before, and what it holds since the command began.
+
+        Args:
+            run: The run's id.
+            workflow: Its workflow.
+            store: The store, as messages name it.
+            stored: What its journal held before.
+            since: What it holds since.
+            also: What else is to be said of it.
+        """
         with self._lock:
             self._run = run
-            done = sum(isinstance(fact, StepFinished) for fact in stored)
             if not self._quiet:
-                already = f", {done} outcome{'s' if done > 1 else ''} stored before" if done else ""
-                if stored and isinstance(stored[-1], RunFinished):
-                    already = ", which has ended before: this is its stored result"
+                already = f"{_already(stored)}{also}"
                 self._console.print(Text.assemble((run, "bold"), f"  run of {workflow} in {store}{already}"))
             self._progress.load(run, workflow, stored)
             for fact in since:
@@ -136,6 +144,9 @@ class Screen:
         return picture(fitted(tree, lines), time.time(), live=self._live)
 
 
-def printed_tree(progress: Progress, run: str, console: Console) -> None:
-    """Print the whole tree of a run, values included."""
-    console.print(picture(progress.tree(run), time.time(), values=True), soft_wrap=False)
+def _already(stored: Sequence[Fact]) -> str:
+    """Return what is said of a run that the journal held before."""
+    if stored and isinstance(stored[-1], RunFinished):
+        return ", which has ended before: this is its stored result"
+    done = sum(isinstance(fact, StepFinished) for fact in stored)
+    return f", {done} outcome{'s' if done > 1 else ''} stored before" if done else ""

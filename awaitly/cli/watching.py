@@ -61,6 +61,7 @@ async def _until_ended(screen: Screen, ways: Ways, runtime: Runtime, run_id: str
 
 async def _forsaken(ways: Ways, runtime: Runtime, run_id: str) -> str | None:
     """Return what to say of a run that nobody executes; None if somebody does, or it has ended."""
-    if not await runtime.interrupted([await runtime.record(run_id)]):
+    record = await runtime.record(run_id)
+    if record.status.ended or (record.owner is not None and not await runtime.interrupted([record])):
         return None
     return f"nobody executes {run_id} now; continue with: {ways.again(run_id)}"

@@ -131,6 +131,22 @@ def test_watch_follows_a_run_of_another_process_to_its_end(
     assert [line.split()[1] for line in err.splitlines()] == ["wait_for_file", "record"]
 
 
+def test_a_command_that_joins_a_run_says_that_another_process_executes_it(
+    process: Start, ledger: Path, gate: Path, given: str
+) -> None:
+    started = process("run", f"{FLOWS}:gated", "--id", "g", "--input", given)
+    until(lambda: len(lines(ledger)) == 2)
+    joining = process("run", f"{FLOWS}:gated", "--id", "g")
+    assert joining.stderr is not None
+    first = joining.stderr.readline()
+    gate.touch()
+
+    assert [each.communicate(timeout=PATIENCE)[0] for each in (started, joining)] == ['"through"\n'] * 2
+    assert first.endswith(
+        ", which another process executes: waiting for its result (its steps: awaitly runs watch g)\n"
+    )
+
+
 def test_watch_says_once_that_nobody_executes_the_run_and_watches_on(
     process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
 ) -> None:
@@ -294,6 +310,17 @@ def test_a_step_that_exits_ends_the_command_with_its_status_and_leaves_a_run_to_
     assert answer.status == 3
     assert "warning: step leave of run x ends the process, with SystemExit(3); the run can be resumed" in answer.err
     assert awaitly("runs", "list").out.splitlines()[1].split()[:3] == ["x", "leaving", "pending"]
+
+
+def test_watch_says_that_nobody_executes_a_run_that_was_given_back(process: Start, awaitly: Awaitly) -> None:
+    Path("leaving.py").write_text(EXITING)
+    awaitly("run", "leaving.py:leaving", "--id", "x")
+
+    watching = process("runs", "watch", "x")
+
+    assert watching.stderr is not None
+    watching.stderr.readline()
+    assert watching.stderr.readline().startswith("nobody executes x now; continue with: awaitly runs resume x")
 
 
 def test_the_demo_kills_its_process_and_counts_every_step_once(awaitly: Awaitly) -> None:
