@@ -90,7 +90,8 @@ class CallCourse(Course):
             host = self._run.services.host
             host.set(host.get().of_attempt(self.attempts, self.attempt_due))
         if self._run.services.tells_starts:
-            self.notice(StepStarted, attempt=self.attempts)
+            now = self.clock.time()
+            self._run.observe(StepStarted(at=now, call=self.call, step=self.name, attempt=self.attempts))
         try:
             value = await once_through(call.chosen, self, seat)
         except RunStopped as error:

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from awaitly.errors import (
@@ -79,6 +80,7 @@ class Run:
         self.log = log
         self.started = started
         self.id = log.run
+        self._tell = None if services.observe is None else partial(services.observe, log.run, program.graph.workflow)
         self.loop = asyncio.get_running_loop()
         retries = [fact for fact in facts if isinstance(fact, RunRetried)]
         self.deadline = retries[-1].deadline if retries else started.deadline
@@ -367,12 +369,12 @@ class Run:
     @property
     def observed(self) -> bool:
         """Whether there are observers: what only they see need not be made otherwise."""
-        return self.services.observe is not None
+        return self._tell is not None
 
     def observe(self, fact: Fact, error: BaseException | None = None) -> None:
         """Tell the observers, if there are any."""
-        if self.services.observe is not None:
-            self.services.observe(self.id, self.program.graph.workflow, fact, error)
+        if self._tell is not None:
+            self._tell(fact, error)
 
     def stop(self, error: AwaitlyError) -> None:
         """Stop without ending: from now on every call raises ``RunSuspended`` and nothing is written."""

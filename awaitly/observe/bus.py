@@ -7,7 +7,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
-from functools import partial
 from time import monotonic
 from typing import TypeAlias
 
@@ -35,7 +34,7 @@ class Bus:
     def __init__(self, sinks: Sequence[Sink] = (), watchers: Sequence[Watcher] = ()) -> None:
         self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
-        self._told: dict[type[Fact], tuple[Watcher, ...]] = {}
+        self._told: dict[type[Fact], tuple[Watcher, ...]] = {}  # also the feeds, each of which is told of everything
         self._failed: set[int] = set()
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
@@ -43,24 +42,22 @@ class Bus:
         told = self._told.get(type(fact))
         if told is None:
             told = self._told_of(type(fact))
-        if not told and not self._feeds:
+        if not told:
             return
         notice = Notice(run, workflow, fact, error)
-        for watcher in told:
+        for tell in told:
             try:
-                watcher(notice)
+                tell(notice)
             except Exception:  # noqa: BLE001 - whoever watches must not harm a run
-                self._complain(watcher)
-        for feed in self._feeds:
-            feed.put(notice)
+                self._complain(tell)
 
     def wants(self, kind: type[Fact]) -> bool:
         """Return whether anybody is told of facts of a kind; otherwise they need not be made."""
-        return bool(self._feeds or self._told_of(kind))
+        return bool(self._told_of(kind))
 
     def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
-        told = tuple(each for each in self._watchers if not isinstance(each, Choosy) or kind in each.facts)
-        self._told[kind] = told
+        watchers = (each for each in self._watchers if not isinstance(each, Choosy) or kind in each.facts)
+        told = self._told[kind] = (*watchers, *(feed.put for feed in self._feeds))
         return told
 
     @property
@@ -133,13 +130,13 @@ class _Feed:
             self._ends.wait(GATHERING)
             self._some.clear()  # before they are taken: what comes later sets it again
             while self._waiting and not self._over:
-                self._call(partial(self._sink, self._waiting.popleft()))
+                self._call(self._sink, self._waiting.popleft())
         if self._close is not None and not self._over:
             self._call(self._close)
 
-    def _call(self, call: Callable[[], Awaitable[None] | None]) -> None:
+    def _call(self, call: Callable[..., Awaitable[None] | None], *arguments: Notice) -> None:
         try:
-            done = call()
+            done = call(*arguments)
             if done is not None and self._loop is not None:
                 asyncio.run_coroutine_threadsafe(_awaited(done), self._loop).result()
         except Exception:  # noqa: BLE001 - a sink is foreign code, and must not harm a run

@@ -9,7 +9,8 @@ carries: the right trace, with the id of the run's span in place of the step's. 
 that was taken over it is the trace that it began in; later ones link to that.
 
 The SDK takes 5 µs for a record, and twice that when it is called between other code, which is more than all the rest.
-So what steps took is recorded in batches: when one is full, and before somebody collects.
+So what comes with every step is recorded in batches: when one is full, and before somebody collects. What is only
+counted is added up first.
 """
 
 from collections import deque
@@ -175,8 +176,8 @@ COMMIT_DURATION = Instrument(
     "awaitly.commit.duration", Kind.HISTOGRAM, "s", "Commits to the store.", bounds=COMMITS
 )  # fmt: skip
 COMMIT_FACTS = Instrument(
-    "awaitly.commit.facts", Kind.HISTOGRAM, "{fact}", "Facts that one commit stored.", bounds=COUNTS
-)  # fmt: skip
+    "awaitly.commit.facts", Kind.COUNTER, "{fact}", "Facts that were stored; by the number of commits: a batch's size."
+)
 LEASE_LAPSES = Instrument(
     "awaitly.lease.lapses", Kind.COUNTER, "{lapse}", "Times that this process did not renew its lease in time."
 )
@@ -234,6 +235,7 @@ class Metrics:
         self._counters = {row: _counter(meter, row) for row in INSTRUMENTS if row.kind is Kind.COUNTER}
         self._histograms = {row: _histogram(meter, row) for row in INSTRUMENTS if row.kind is Kind.HISTOGRAM}
         self._record_step = self._histograms[STEP_DURATION].record
+        self._record_commit = self._histograms[COMMIT_DURATION].record
         self._report = _report_of(meter_provider)
         self._report.join(self, meter)
         self._pending = self._report.pending
@@ -338,9 +340,8 @@ class Metrics:
         self.count(BREAKER_TRANSITIONS, notice, fact, state=state)
 
     def _committed(self, notice: Notice, fact: Committed) -> None:
-        # Of one run in sequence each step is a commit.
-        self._later(self._histograms[COMMIT_DURATION].record, max(0.0, fact.seconds), {}, _NOWHERE)
-        self._later(self._histograms[COMMIT_FACTS].record, fact.facts, {}, _NOWHERE)
+        self._report.stored.append(fact.facts)
+        self._later(self._record_commit, max(0.0, fact.seconds), None, _NOWHERE)
 
     # Recording.
 
@@ -348,7 +349,7 @@ class Metrics:
         """Add one to a counter."""
         self._counters[row].add(1, self._attributes(row, notice, fact, own))
 
-    def _later(self, record: "_Record", value: float, attributes: dict[str, str], context: Context) -> None:
+    def _later(self, record: "_Record", value: float, attributes: dict[str, str] | None, context: Context) -> None:
         self._pending.append((record, value, attributes, context))
         if len(self._pending) >= BATCH:
             self._report.flush()
@@ -437,7 +438,7 @@ def _sampled(trace: str) -> Context | None:
     return context if get_current_span(context).get_span_context().trace_flags.sampled else None
 
 
-_Record: TypeAlias = Callable[[float, dict[str, str], Context], None]
+_Record: TypeAlias = Callable[[float, dict[str, str] | None, Context], None]
 
 _NOWHERE = set_span_in_context(INVALID_SPAN, Context())  # an empty one would stand for the current one
 
@@ -450,12 +451,15 @@ class _Report:
     """
 
     def __init__(self) -> None:
-        self.pending: deque[tuple[_Record, float, dict[str, str], Context]] = deque()
+        self.pending: deque[tuple[_Record, float, dict[str, str] | None, Context]] = deque()
+        self.stored: deque[int] = deque()  # facts, by commit
+        self._count_stored: Counter | None = None
         self._members: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
 
     def join(self, metrics: Metrics, meter: Meter) -> None:
         """Ask this one too."""
         self._members[id(metrics)] = metrics
+        self._count_stored = _counter(meter, COMMIT_FACTS)
         for row in INSTRUMENTS:
             ask = [partial(self._answers, row)]
             if row.kind is Kind.ASKED_GAUGE:
@@ -470,6 +474,9 @@ class _Report:
             while True:
                 record, seconds, attributes, context = take()
                 record(seconds, attributes, context)
+        stored = sum(_taken(self.stored))
+        if stored and self._count_stored is not None:
+            self._count_stored.add(stored, None, _NOWHERE)
 
     def _answers(self, row: Instrument, options: CallbackOptions) -> list[Observation]:
         self.flush()  # somebody collects, and these are asked first
@@ -480,6 +487,12 @@ class _Report:
                 answers.setdefault(name, []).append(value)
         key = row.attributes[:1]
         return [Observation(row.several(values), dict.fromkeys(key, name)) for name, values in answers.items()]
+
+
+def _taken(counts: deque[int]) -> Iterable[int]:
+    with suppress(IndexError):
+        while True:
+            yield counts.popleft()
 
 
 _of_the_global = _Report()
