@@ -2,12 +2,12 @@
 
     python -m tests.docs.metrics_page
 
-All of it comes from the table in awaitly/observe/metrics.py; the rest of the page is written by hand.
+All of it comes from the table in awaitly/observe/instruments.py; the rest of the page is written by hand.
 """
 
 from collections.abc import Iterator
 
-from awaitly.observe.metrics import INSTRUMENTS, Instrument, Kind
+from awaitly.observe.instruments import INSTRUMENTS, Instrument, Kind
 from tests.docs.blocks import ROOT
 
 PAGE = ROOT / "docs" / "metrics.md"
@@ -30,7 +30,7 @@ def in_prometheus(row: Instrument) -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield "<!-- Written by tests/docs/metrics_page.py: change awaitly/observe/metrics.py, then run it. -->\n"
+    yield "<!-- Written by tests/docs/metrics_page.py: change awaitly/observe/instruments.py, then run it. -->\n"
     yield "| metric | in Prometheus | kind | unit | attributes | means |"
     yield "|---|---|---|---|---|---|"
     for row in INSTRUMENTS:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from awaitly.observe.metrics import INSTRUMENTS, Instrument
+from awaitly.observe.instruments import INSTRUMENTS, Instrument
 from awaitly.observe.prometheus import Exposition
 from tests.docs.metrics_page import PAGE, in_prometheus, written
 from tests.observe.test_prometheus import busy

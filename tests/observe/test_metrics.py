@@ -34,7 +34,8 @@ from awaitly.errors import StoreError
 from awaitly.model.facts import BreakerOpened, CacheHit, Ending, RunFinished, RunReleased, RunStarted, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.bus import Bus
-from awaitly.observe.metrics import BATCH, INSTRUMENTS, MOST_NAMES, Gauges, Instrument, Kind, Metrics
+from awaitly.observe.instruments import INSTRUMENTS, Instrument, Kind
+from awaitly.observe.metrics import BATCH, MOST_NAMES, Gauges, Metrics
 from awaitly.observe.tracing import Tracing
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.policies.bulkhead import Bulkhead

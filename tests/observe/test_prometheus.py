@@ -23,7 +23,8 @@ from awaitly import Failure, Retry, Runtime, step, workflow
 from awaitly.model.facts import BreakerOpened, Ending, RunStarted, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.bus import Bus
-from awaitly.observe.metrics import INSTRUMENTS, Gauges, Kind, Metrics
+from awaitly.observe.instruments import INSTRUMENTS, Kind
+from awaitly.observe.metrics import Gauges, Metrics
 from awaitly.observe.prometheus import Exposition
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.settings import Settings
