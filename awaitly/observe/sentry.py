@@ -5,10 +5,9 @@ What all events of a process are to have belongs on Sentry's global scope.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -22,27 +21,18 @@ from awaitly.errors import (
     UnexpectedError,
 )
 from awaitly.model.facts import (
-    BreakerClosed,
-    BreakerHalfOpened,
-    BreakerOpened,
-    BreakerRejected,
-    CacheHit,
     Ending,
     Fact,
-    FallbackTaken,
     FlagDecided,
-    LimiterRejected,
     RunFinished,
     RunReleased,
     RunResumed,
     RunStarted,
-    StepCancelled,
     StepFinished,
-    StepHedged,
-    StepRetrying,
     StepStarted,
 )
 from awaitly.model.notice import Notice
+from awaitly.observe.crumbs import Crumb, crumb_of, moment, shown
 
 try:
     import sentry_sdk
@@ -103,16 +93,6 @@ class Destination(Protocol):
     @property
     def transactions(self) -> bool:
         """Whether runs are transactions."""
-
-
-class Crumb(NamedTuple):
-    """Something that happened before an error."""
-
-    at: float
-    category: str
-    message: str
-    level: str
-    data: Mapping[str, object]
 
 
 class _Failed(NamedTuple):
@@ -184,7 +164,7 @@ class SentrySink:
     def _take(self, notice: Notice) -> None:
         fact = notice.fact
         if not notice.run:
-            if (crumb := _crumb(fact)) is not None:
+            if (crumb := crumb_of(fact)) is not None:
                 self._transitions.append(crumb)
             return
         match fact:
@@ -219,7 +199,7 @@ class SentrySink:
             run.transaction = _transaction(run, fact.at)
 
     def _happened(self, run: _Run, fact: Fact, error: BaseException | None) -> None:
-        if (crumb := _crumb(fact)) is not None:
+        if (crumb := crumb_of(fact)) is not None:
             run.crumbs.append(crumb)
         match fact:
             case StepStarted():
@@ -257,7 +237,7 @@ class SentrySink:
         del self._runs[run.id]
         if run.transaction is not None:
             run.transaction.set_status(status)
-            run.transaction.finish(end_timestamp=_moment(at))
+            run.transaction.finish(end_timestamp=moment(at))
 
     # Events.
 
@@ -275,11 +255,11 @@ class SentrySink:
             context["stopped"] = released
         event |= {
             "level": "error" if unexpected else "warning",
-            "timestamp": _moment(at),
+            "timestamp": moment(at),
             "transaction": run.workflow,
             "tags": _tags(run, origin, failed, unexpected=unexpected),
             "contexts": {"awaitly": context, **_trace(run.trace)},
-            "breadcrumbs": {"values": [_shown(crumb) for crumb in self._trail(run)]},
+            "breadcrumbs": {"values": [shown(crumb) for crumb in self._trail(run)]},
         }
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a TypedDict there, built in pieces here
 
@@ -412,7 +392,7 @@ def _context(run: _Run, error: BaseException, failed: _Failed | None) -> dict[st
     context: dict[str, object] = {
         "workflow": run.workflow,
         "run_id": run.id,
-        "started": None if run.started is None else _moment(run.started).isoformat(),
+        "started": None if run.started is None else moment(run.started).isoformat(),
         "attempts": run.attempts,
         "flags": run.flags,
         "metadata": list(run.metadata),
@@ -432,65 +412,6 @@ def _trace(traceparent: str) -> dict[str, dict[str, str]]:
     return {"trace": {"trace_id": parts[1], "span_id": parts[2]}} if traceparent else {}
 
 
-# What led to it.
-
-
-def _crumb(fact: Fact) -> Crumb | None:
-    match fact:
-        case StepStarted(at=at, step=step, attempt=attempt):
-            return Crumb(at, "awaitly.step", f"{step} began", "info", {"call": fact.call, "attempt": attempt})
-        case StepFinished(at=at, step=step, ending=ending):
-            level = "info" if ending is Ending.VALUE else "error" if ending is Ending.UNEXPECTED else "warning"
-            return Crumb(at, "awaitly.step", f"{step} ended: {ending.value}", level, _outcome(fact))
-        case StepCancelled(at=at, step=step):
-            return Crumb(at, "awaitly.step", f"{step} was cancelled", "info", {"call": fact.call})
-        case StepRetrying(at=at, step=step, attempt=attempt, delay=delay, error=error):
-            data = {"call": fact.call, "attempt": attempt, "delay": round(delay, 3), "error": error}
-            return Crumb(at, "awaitly.retry", f"{step} failed, and is tried again", "warning", data)
-        case StepHedged(at=at, step=step, attempt=attempt):
-            return Crumb(at, "awaitly.step", f"{step} is slow: hedged", "info", {"attempt": attempt})
-        case FallbackTaken(at=at, step=step, error=error):
-            return Crumb(at, "awaitly.step", f"the fallback of {step} answers", "warning", {"error": error})
-        case CacheHit(at=at, step=step):
-            return Crumb(at, "awaitly.step", f"{step} was answered from the cache", "info", {})
-        case LimiterRejected(at=at, step=step, limiter=limiter):
-            return Crumb(at, "awaitly.limiter", f"{step} was refused", "warning", {"limiter": limiter})
-        case FlagDecided(at=at, flag=flag, value=value):
-            return Crumb(at, "awaitly.flag", f"{flag} was decided", "info", {"value": value})
-        case _:
-            return _of_circuit(fact)
-
-
-def _of_circuit(fact: Fact) -> Crumb | None:
-    match fact:
-        case BreakerRejected(at=at, step=step, breaker=breaker):
-            return Crumb(at, "awaitly.breaker", f"{step} was refused: {breaker} is open", "warning", {})
-        case BreakerOpened(at=at, breaker=breaker, reason=reason, seconds=seconds):
-            return Crumb(at, "awaitly.breaker", f"{breaker} opened", "warning", {"reason": reason, "seconds": seconds})
-        case BreakerHalfOpened(at=at, breaker=breaker):
-            return Crumb(at, "awaitly.breaker", f"{breaker} lets probes through", "info", {})
-        case BreakerClosed(at=at, breaker=breaker):
-            return Crumb(at, "awaitly.breaker", f"{breaker} closed", "info", {})
-        case _:
-            return None
-
-
-def _outcome(fact: StepFinished) -> dict[str, object]:
-    data: dict[str, object] = {"call": fact.call, "attempts": fact.attempts, "seconds": round(fact.seconds, 6)}
-    if fact.source:
-        data["source"] = fact.source
-    if fact.variant:
-        data["variant"] = fact.variant
-    return data
-
-
-def _shown(crumb: Crumb) -> dict[str, object]:
-    return {
-        "timestamp": _moment(crumb.at), "category": crumb.category, "message": crumb.message, "level": crumb.level,
-        "data": dict(crumb.data),
-    }  # fmt: skip
-
-
 # Transactions.
 
 
@@ -499,7 +420,7 @@ def _transaction(run: _Run, at: float) -> Any:
     about: dict[str, Any] = {"name": run.workflow, "op": "awaitly.run", "source": "task", "origin": _ORIGIN}
     if run.trace:
         about["trace_id"] = _trace(run.trace)["trace"]["trace_id"]
-    transaction = sentry_sdk.start_transaction(start_timestamp=_moment(at), **about)
+    transaction = sentry_sdk.start_transaction(start_timestamp=moment(at), **about)
     if not transaction.sampled:
         return None
     transaction.set_tag("awaitly.run_id", run.id[:WIDEST])
@@ -512,13 +433,9 @@ def _span(transaction: Any, fact: StepFinished) -> None:
         op="awaitly.step",
         name=fact.step,
         origin=_ORIGIN,
-        start_timestamp=_moment(fact.at - fact.seconds),
+        start_timestamp=moment(fact.at - fact.seconds),
     )
     span.set_data("awaitly.call", fact.call)
     span.set_data("awaitly.attempts", fact.attempts)
     span.set_status(_STATUSES[fact.ending])
-    span.finish(end_timestamp=_moment(fact.at))
-
-
-def _moment(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
+    span.finish(end_timestamp=moment(fact.at))
