@@ -91,27 +91,10 @@ async def plan_fork(
         RunRefused: If no outcome of ``at`` is recorded, or an outcome that is kept depended on another value of a flag.
     """
     facts = await engine.store.read(run_id)
-    started = start_of(run_id, facts)
     # What began without an outcome began in the other run: in the new one it has not happened.
     past = [fact for fact in facts[1:] if not isinstance(fact, FORGOTTEN)]
-    cut = len(past) if at is None else _position(run_id, past, at)
-    for index, fact in enumerate(past[:cut]):
-        if isinstance(fact, (CancelRequested, DeadlinePassed)):
-            cut = index
-            break
-    now = engine.clock.time()
-    allowed = allowed_time(started)
-    started = replace(
-        started, at=now, deadline=None if allowed is None else now + allowed, forked_from=run_id, parent=None,
-        fingerprint=program.graph.fingerprint,
-    )  # fmt: skip
-    if arguments is not None:
-        args, kwargs = arguments[0], dict(arguments[1])
-        started = replace(
-            started,
-            arguments=program.arguments.encode(args, kwargs),
-            arguments_digest=program.arguments.fingerprint(args, kwargs),
-        )
+    cut = _cut(past, len(past) if at is None else _position(run_id, past, at))
+    started = _begun_anew(run_id, start_of(run_id, facts), program, engine.clock.time(), arguments)
     replay = DryRun(engine, program, run_id, started, past[:cut])
     fitting = await replay.fitting()
     if arguments is not None:
@@ -126,6 +109,31 @@ async def plan_fork(
     if arguments is None and replay.found is not None and not replay.unsure:
         return replace(plan, problem=replay.found, before=_last_before(past, fitting))
     return plan
+
+
+def _cut(past: Sequence[Fact], position: int) -> int:
+    """Return how many facts may be kept: none after the run was asked to end."""
+    ends = (index for index, fact in enumerate(past[:position]) if isinstance(fact, (CancelRequested, DeadlinePassed)))
+    return next(ends, position)
+
+
+def _begun_anew(
+    run_id: str, started: RunStarted, program: Program, now: float, arguments: Arguments | None
+) -> RunStarted:
+    """Return the start of a fork of a run now, if need be with other arguments."""
+    allowed = allowed_time(started)
+    anew = replace(
+        started, at=now, deadline=None if allowed is None else now + allowed, forked_from=run_id, parent=None,
+        fingerprint=program.graph.fingerprint,
+    )  # fmt: skip
+    if arguments is None:
+        return anew
+    args, kwargs = arguments[0], dict(arguments[1])
+    return replace(
+        anew,
+        arguments=program.arguments.encode(args, kwargs),
+        arguments_digest=program.arguments.fingerprint(args, kwargs),
+    )
 
 
 def _last_before(past: Sequence[Fact], fitting: int) -> str | None:
