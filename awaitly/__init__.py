@@ -36,6 +36,7 @@ from awaitly.policies.hedge import Hedge
 from awaitly.policies.pipeline import Policies
 from awaitly.policies.rate import RateLimit, SlidingWindow
 from awaitly.policies.retry import Retry
+from awaitly.process import Runtime
 from awaitly.result import (
     Err,
     Ok,
@@ -46,7 +47,6 @@ from awaitly.result import (
     partition_async,
     zip_results,
 )
-from awaitly.runtime import Runtime
 
 __all__ = [
     "AwaitlyError",

@@ -1,4 +1,4 @@
-"""The running system: store, lease, recovery and observers, wired together. The one module that knows every stage.
+"""The running system: store, lease, recovery and observers, wired together.
 
 It is imported with the face, so it imports only what declarations need too. What executes and compiles comes when a
 runtime is made or opened.
@@ -6,44 +6,40 @@ runtime is made or opened.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import Context, Token, copy_context
+from contextvars import Token
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from awaitly.declare.host import HOST, Wanted, install
+import awaitly.parts as parts
+from awaitly.declare.host import HOST, Wanted
 from awaitly.declare.workflow import RunHandle, RunOptions, Workflow
 from awaitly.errors import NotSupported, RunStopped, ShuttingDown, UnexpectedError, UsageError
-from awaitly.execute.keeping import PerLoop
 from awaitly.execute.loops import at_home, on
-from awaitly.flags.provider import Decision, Flag, FlagContext, FlagProvider, FlagValue
+from awaitly.flags.provider import FlagValue
 from awaitly.model.clock import Clock
-from awaitly.model.context import Whereabouts
 from awaitly.model.durations import Duration, seconds
-from awaitly.model.facts import Fact, StepCancelled, StepFinished
+from awaitly.model.facts import Fact
 from awaitly.model.names import overlaid
 from awaitly.model.notice import Watcher
 from awaitly.model.state import RunRecord, Status
 from awaitly.policies.clock import SystemClock
-from awaitly.policies.sharing import SHARED, Shared, adopt
-from awaitly.policies.sharing import install as install_states
+from awaitly.policies.sharing import SHARED
 from awaitly.result import Err, Ok
 
 if TYPE_CHECKING:
-    from awaitly.compile.library import Library
     from awaitly.execute.closing import Closed
     from awaitly.execute.control import Control
     from awaitly.execute.engine import Farewell
     from awaitly.execute.history import Arguments, ForkPlan, Verdict
-    from awaitly.execute.hosts import PlainHost
     from awaitly.execute.signals import Signals
-    from awaitly.execute.vitals import Readiness, State, Vitals
+    from awaitly.execute.vitals import Readiness, State
     from awaitly.flags.given import Given
-    from awaitly.model.graph import Diagnostic, Graph
-    from awaitly.model.program import Program, StepBinding
+    from awaitly.model.graph import Diagnostic
+    from awaitly.model.program import StepBinding
     from awaitly.observe.bus import Sink
     from awaitly.persist.ports import Store
     from awaitly.settings import Settings
@@ -87,9 +83,9 @@ class Runtime:
         workflows: Sequence[Workflow[..., Any, Any]] = (),
         recover: bool = True,
     ) -> None:
-        self.settings = settings if settings is not None else _settings()
+        self.settings = settings if settings is not None else parts.settings()
         self.clock: Clock = clock or SystemClock()
-        self.host = _host(self.clock, self._begin)
+        self.host = parts.host(self.clock, self.begin)
         self._recover = recover
         self._given_store = store
         self._sinks = tuple(sinks)
@@ -101,12 +97,12 @@ class Runtime:
         self._control: Control | None = None  # while it is open
         self.watching: Watching | None = None  # while it is open, if anybody watches
         self._tokens: tuple[Token[Any], Token[Any]] | None = None
-        providers = _providers(self.settings, flags)
-        self._decide = partial(_decided, providers=providers, clock=self.clock)
+        providers = parts.providers(self.settings, flags)
+        self._decide = partial(parts.decided, providers=providers, clock=self.clock)
         self._unsaid: list[Diagnostic] = []  # warnings about workflows, until logs are as the settings want them
-        self.library = _library(self.settings, self._finished, providers, self._warn)
-        self.states = _states(self.clock, self.library, self._notice)
-        self.vitals = _vitals(self.clock, self.settings)
+        self.library = parts.library(self.settings, self._finished, providers, self._warn)
+        self.states = parts.states(self.clock, self.library, self._notice)
+        self.vitals = parts.vitals(self.clock, self.settings)
         self.library.add(workflows)
 
     # Opening and closing.
@@ -135,11 +131,11 @@ class Runtime:
             StoreError: If the store cannot be used.
         """
         given = self._given_store if self._given_store is not None else self.settings.store
-        store = _store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
+        store = parts.store(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
         self.loop = self.states.loop = asyncio.get_running_loop()
         self._ending, self._leaving = None, asyncio.Event()
         await store.open()
-        self.watching = _watching(self.settings, self._sinks, self.watchers, self.clock)
+        self.watching = parts.watching(self.settings, self._sinks, self.watchers, self.clock)
         self._say_unsaid()
         control = self._controlling(store)
         try:
@@ -178,7 +174,7 @@ class Runtime:
                 return Closed()
             allowed = _duration(timeout, self.settings.shutdown_timeout, "timeout= of shutdown()")
             ends = self._shut_down(self._control, allowed, _duration(go_on, allowed * GOES_ON, "go_on= of shutdown()"))
-            self._ending = asyncio.get_running_loop().create_task(ends, context=_neutral_context())
+            self._ending = asyncio.get_running_loop().create_task(ends, context=parts.neutral_context())
             self.vitals.closing()
             self._leaving.set()
         return await asyncio.shield(self._ending)
@@ -197,7 +193,7 @@ class Runtime:
 
         self._accepting()
         if self._signals is None and self.loop is not None:
-            self._signals = Signals(self.shutdown, self.loop, _neutral_context())
+            self._signals = Signals(self.shutdown, self.loop, parts.neutral_context())
             self._signals.install()
 
     @at_home
@@ -269,7 +265,7 @@ class Runtime:
         from awaitly.execute.services import Services
         from awaitly.persist.owners import this_owner
 
-        context = _neutral_context(self.states)
+        context = parts.neutral_context(self.states)
         services = Services(
             clock=self.clock,
             store=store,
@@ -280,8 +276,8 @@ class Runtime:
             bind=self.library.binding,
             program=self.library.program,
             check_flags=self.library.check_flags,
-            start_run=self._begin,
-            check=_check,
+            start_run=self.begin,
+            check=parts.check,
             decide=self._decide,
             observe=self.watching.bus.publish if self.watching is not None else None,
             wants=self.watching.bus.wants if self.watching is not None else _nobody,
@@ -332,14 +328,14 @@ class Runtime:
         self, workflow: Workflow[..., T, E], *args: Any, **kwargs: Any
     ) -> "Ok[T] | Err[E] | Err[UnexpectedError]":
         """Run a workflow on this runtime and return its result."""
-        found: Ok[T] | Err[E] | Err[UnexpectedError] = await self._begin(
+        found: Ok[T] | Err[E] | Err[UnexpectedError] = await self.begin(
             workflow, workflow.per_run, args, kwargs, wanted="result"
         )
         return found
 
     async def start(self, workflow: Workflow[..., T, E], *args: Any, **kwargs: Any) -> RunHandle[T, E]:
         """Start a run on this runtime and return its handle once the start is stored."""
-        handle: RunHandle[T, E] = await self._begin(workflow, workflow.per_run, args, kwargs, wanted="handle")
+        handle: RunHandle[T, E] = await self.begin(workflow, workflow.per_run, args, kwargs, wanted="handle")
         return handle
 
     @at_home
@@ -474,7 +470,7 @@ class Runtime:
 
     # Inside.
 
-    async def _begin(
+    async def begin(
         self,
         workflow: Workflow[..., Any, Any],
         options: RunOptions,
@@ -484,7 +480,10 @@ class Runtime:
         wanted: Wanted,
         flags: Mapping[str, FlagValue] | None = None,
     ) -> Any:
-        """Begin a run; ``flags`` are those of the run in which it is begun, which its own options change."""
+        """Begin a run, as declarations ask for it: everybody else has :meth:`run` and :meth:`start`.
+
+        ``flags`` are those of the run in which it is begun, which its own options change.
+        """
         control = self._accepting()
         program = self.library.program(workflow)
         if options.flags:
@@ -494,7 +493,7 @@ class Runtime:
         return await on(self.loop, control.begin, program, options, args, kwargs, wanted)
 
     def _finished(self, binding: "StepBinding") -> "StepBinding":
-        return _piped(binding, self.states, lambda: self._opened().engine.store)
+        return parts.piped(binding, self.states, lambda: self._opened().engine.store)
 
     def _warn(self, diagnostic: "Diagnostic") -> None:
         self._unsaid.append(diagnostic)
@@ -524,168 +523,9 @@ class Runtime:
         return self._control
 
 
-def _check(program: "Program", run_id: str, facts: Sequence[Fact]) -> None:
-    """Check a recorded path against the graph, before anything is replayed.
-
-    Raises:
-        Mismatch: If a recorded call has no place in the graph.
-    """
-    from awaitly.compile.path import check_path
-    from awaitly.execute.parting import mismatch
-    from awaitly.model.identity import site_of
-
-    placed: dict[tuple[str, str], Fact] = {}
-    for fact in facts:
-        if isinstance(fact, (StepFinished, StepCancelled)) and (site := site_of(fact.call)) is not None:
-            placed.setdefault((site, fact.step), fact)
-    problems = check_path(placed, program.graph)
-    if problems:
-        first = problems[0]
-        where = str(first.position) if first.position else None
-        raise mismatch(run_id, program, facts, placed[first.site, first.recorded], first.now, where=where)
-
-
-# What is slow to import (pydantic, sqlite3, all that executes) is imported when it is first needed.
-
-
-def _host(clock: Clock, begin: Callable[..., Any]) -> "PlainHost":
-    from awaitly.execute.hosts import PlainHost
-
-    return PlainHost(clock, begin)
-
-
-def _piped(binding: "StepBinding", states: Shared, store: "Callable[[], Store]") -> "StepBinding":
-    from awaitly.execute.pipelines import piped
-
-    return piped(binding, states, store)
-
-
 def _nobody(kind: type[Fact]) -> bool:
     return False
 
 
-def whereabouts() -> Whereabouts | None:
-    """Return where in a run the calling code is; None if it is in none."""
-    about = getattr(HOST.get(), "about", None)
-    found: Whereabouts | None = None if about is None else about()
-    return found
-
-
-def _watching(
-    settings: "Settings", sinks: "Sequence[Sink]", watchers: "Sequence[Watcher]", clock: Clock
-) -> "Watching | None":
-    from awaitly.watching import Watching, watched
-
-    return Watching(settings, sinks, watchers, clock, whereabouts) if watched(settings, sinks, watchers) else None
-
-
-def _vitals(clock: Clock, settings: "Settings") -> "Vitals":
-    from awaitly.execute.vitals import Vitals
-
-    return Vitals(clock, settings.max_loop_lag)
-
-
-def _library(
-    settings: "Settings",
-    finish: "Callable[[StepBinding], StepBinding]",
-    providers: Sequence[FlagProvider],
-    warn: "Callable[[Diagnostic], None] | None" = None,
-) -> "Library":
-    from awaitly.compile.library import Library, logged
-
-    return Library(settings, finish, providers, warn or logged)
-
-
-def _states(clock: Clock, library: "Library", observe: Callable[[Fact], None]) -> Shared:
-    in_force = library.in_force
-    return Shared(clock, observe, effective=in_force.declaration, policies=in_force.policies, callee=library.binding)
-
-
-def _process_states() -> Shared:
-    """Return the states for steps and policies that are used where no runtime is active."""
-
-    def finish(binding: "StepBinding") -> "StepBinding":
-        return _piped(binding, states, _no_store)
-
-    states = _states(SystemClock(), _library(_settings(), finish, ()), lambda fact: None)
-    return states
-
-
-def _no_store() -> "Store":
-    raise RunStopped("no runtime is active", hint="use it inside: async with Runtime(...) as rt")
-
-
-def _providers(settings: "Settings", given: object) -> tuple[FlagProvider, ...]:
-    """Return who decides flags: settings first, as an operator has the last word."""
-    from awaitly.flags.given import provider_of
-    from awaitly.flags.settings import SettingsFlags
-
-    return SettingsFlags(settings.flags), *(() if given is None else (provider_of(given),))
-
-
-async def _decided(flag: Flag, context: FlagContext, *, providers: Sequence[FlagProvider], clock: Clock) -> Decision:
-    from awaitly.flags.deciding import decided
-
-    return await decided(flag, context, providers, clock)
-
-
-def _graph(workflow: Workflow[..., Any, Any]) -> "Graph":
-    from awaitly.compile import graph_of
-
-    return graph_of(workflow)
-
-
-def _store(url: str) -> "Store":
-    from awaitly.persist.urls import store_from_url
-
-    return store_from_url(url)
-
-
-def _settings() -> "Settings":
-    from awaitly.settings import read_settings
-
-    return read_settings()
-
-
 def _duration(given: Duration | None, default: float, what: str) -> float:
     return default if given is None else seconds(given, what=what)
-
-
-def _neutral_context(states: Shared | None = None) -> Context:
-    context = copy_context()
-    context.run(HOST.set, None)
-    context.run(SHARED.set, states)
-    return context
-
-
-def _made(loop: asyncio.AbstractEventLoop) -> Runtime:
-    runtime = Runtime()
-    adopt(loop, runtime.states)
-    return runtime
-
-
-_process = PerLoop(_made, _neutral_context)
-
-
-async def process_runtime() -> Runtime:
-    """Return the runtime of this event loop, built from the environment on first use and shut down with the loop.
-
-    Raises:
-        ConfigurationError: For settings that do not fit.
-        StoreError: If the store cannot be used. The next call tries again.
-    """
-    return await _process.own()
-
-
-async def _begin_in_process(*args: Any, **kwargs: Any) -> Any:
-    runtime = await process_runtime()
-    return await runtime._begin(*args, **kwargs)
-
-
-@cache
-def _process_host() -> "PlainHost":
-    return _host(SystemClock(), _begin_in_process)
-
-
-install(_process_host, _graph)
-install_states(_process_states)

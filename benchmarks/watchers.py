@@ -16,13 +16,13 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
+from awaitly.declare.host import whereabouts
 from awaitly.model.facts import RunFinished
 from awaitly.model.notice import Notice, Watcher
 from awaitly.observe.bus import Sink
 from awaitly.observe.logs import Journalist, configure
 from awaitly.observe.metrics import Metrics
 from awaitly.observe.tracing import Tracing
-from awaitly.runtime import whereabouts
 
 PATIENCE = 60.0  # seconds: for what a sink has still to take, and of the sink that blocks
 BACKLOG = 2048  # spans that wait to be sent, the SDK's default

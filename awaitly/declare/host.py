@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from awaitly.model.context import StepContext
+from awaitly.model.context import StepContext, Whereabouts
 
 if TYPE_CHECKING:
     from awaitly.declare.step import Step
@@ -96,3 +96,10 @@ def host() -> Host:
 def compiler() -> "Callable[[Workflow[..., Any, Any]], Graph]":
     """Return what makes a workflow's graph."""
     return _compiler[0]
+
+
+def whereabouts() -> Whereabouts | None:
+    """Return where in a run the calling code is; None if it is in none."""
+    about = getattr(HOST.get(), "about", None)
+    found: Whereabouts | None = None if about is None else about()
+    return found

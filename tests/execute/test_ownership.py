@@ -243,7 +243,7 @@ def test_a_defect_in_taking_over_one_run_does_not_keep_others_waiting_and_is_not
             await rt.start(doomed.options(id="broken"), 1)
             await rt.start(sleeping.options(id="whole"), 1)
             await rt.shutdown(0)
-        monkeypatch.setattr("awaitly.runtime._check", checked)
+        monkeypatch.setattr("awaitly.parts.check", checked)
         async with scene.runtime(doomed, sleeping) as rt:
             await scene.clock.advance("11m")
             assert (await rt.record("whole")).status is Status.SUCCEEDED

@@ -9,7 +9,7 @@ import pytest
 
 from awaitly import Ok, step, workflow
 from awaitly.errors import StoreError
-from awaitly.runtime import process_runtime
+from awaitly.process import process_runtime
 
 
 @step
