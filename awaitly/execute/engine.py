@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -234,7 +235,13 @@ class Engine:
             _of_runs.error("run %s stopped: %s", run_id, error)
         if not isinstance(error, LeaseLost):
             self.resting.add(run_id)
-            self.errands.begin(self.claims.give_back(run_id, active.run.log.fence, error))
+            self.errands.begin(self._given_back(active.run.log, error))
+
+    async def _given_back(self, log: Log, error: BaseException) -> None:
+        """Give a run back once what it appended is stored: somebody else's fence would have it refused."""
+        with suppress(AwaitlyError):
+            await log.barrier()
+        await self.claims.give_back(log.run, log.fence, error)
 
     def sites(self, program: Program) -> SiteIndex:
         """Return the call sites of a program, the same for all its runs."""

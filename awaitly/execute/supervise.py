@@ -85,8 +85,8 @@ async def _finish(run: Run, body: "asyncio.Task[Any]") -> Outcome:
         blame = blamed(error, run.blames)
     fact = RunFinished(at=run.services.clock.time(), ending=outcome.ending, payload=payload, blame=blame)
     run.log.end(fact, STATUS_OF[outcome.ending])
-    run.observe(fact, outcome.raised if error is None else error)
     await run.log.barrier()
+    run.observe(fact, outcome.raised if error is None else error)  # not before: what is not stored has not ended
     return outcome
 
 

@@ -1,6 +1,7 @@
 """Durable before effect, and no more commits than that needs."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import copy_context
 
@@ -9,8 +10,9 @@ import pytest
 from awaitly import Ok, gather, sleep, workflow
 from awaitly.errors import RunStopped, StoreError
 from awaitly.execute.journal import Committer, Log
-from awaitly.model.facts import TimeRead
+from awaitly.model.facts import Fact, RunFinished, RunReleased, RunResumed, TimeRead
 from awaitly.model.state import Status
+from awaitly.persist.ports import Append, Appended
 from tests.execute.scene import Scene, none, read, write
 
 
@@ -153,6 +155,31 @@ def test_a_run_goes_on_when_a_commit_was_uncertain(scene: Scene) -> None:
         assert all(scene.log.count(f"w{n}") <= 2 for n in range(3))
 
     scene.play(story())
+
+
+def test_an_end_is_observed_once_it_is_stored(scene: Scene) -> None:
+    observed: list[type[Fact]] = []
+    stored = scene.memory.append
+    away = [StoreError("the store is away", code="store-unavailable")]
+
+    async def failing(batch: Sequence[Append]) -> Sequence[Appended]:
+        if away and any(isinstance(fact, RunFinished) for append in batch for fact in append.facts):
+            raise away.pop()
+        return await stored(batch)
+
+    async def story() -> None:
+        runtime = scene.runtime(effects)
+        runtime.watch(lambda notice: observed.append(type(notice.fact)))
+        async with runtime as rt:
+            handle = await rt.start(effects.options(id="run"), 1)
+            await scene.clock.advance("30s")
+            assert await handle.status() is Status.SUCCEEDED
+
+    scene.memory.append = failing  # type: ignore[method-assign]  # a store that is away for a moment
+    scene.play(story())
+
+    ends = [kind for kind in observed if kind in (RunReleased, RunResumed, RunFinished)]
+    assert ends == [RunReleased, RunResumed, RunFinished]
 
 
 def test_a_run_whose_start_was_uncertain_is_executed(scene: Scene) -> None:

@@ -206,6 +206,34 @@ def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run_was_g
     scene.play(story())
 
 
+def test_a_run_is_given_back_once_everything_is_stored_that_happened_in_it_here(scene: Scene) -> None:
+    async def story() -> None:
+        stored = scene.memory.append
+        storing, released = asyncio.Event(), asyncio.Event()
+
+        async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
+            if any(isinstance(fact, StepFinished) for append in batch for fact in append.facts):
+                storing.set()
+                await released.wait()
+            return await stored(batch)
+
+        scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
+        async with scene.runtime() as rt:
+            await rt.start(in_a_row.options(id="run"), "a")
+            await storing.wait()
+            closing = asyncio.create_task(rt.shutdown(go_on=0))
+            await scene.turns(1000)
+            async with scene.runtime(in_a_row, store=scene.view()) as other:
+                await scene.clock.advance("10s")  # it looks for runs that nobody executes
+                released.set()
+                await closing
+                assert await (await other.handle("run")).result() == Ok("a")
+        assert scene.attempts == {f"a{index}": [1] for index in range(5)}
+        assert [fact.step for fact in scene.stored("run", StepWithheld)] == ["seated"]
+
+    scene.play(story())
+
+
 @pytest.mark.parametrize("flow", [holding_an_effect, holding_what_happens_once])
 def test_an_effect_that_waited_for_its_turn_when_its_run_was_given_back_is_cancelled_at_once_afterwards(
     scene: Scene, flow: Flow
