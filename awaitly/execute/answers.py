@@ -1,9 +1,10 @@
 """The cache of a step: encoded outcomes that serve later calls, in any run, of the same arguments."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from awaitly.errors import AwaitlyError
+from awaitly.errors import AwaitlyError, ShuttingDown
 from awaitly.model.clock import Clock
 from awaitly.model.program import StepBinding
 from awaitly.persist.ports import Store
@@ -14,7 +15,8 @@ class StoreShelf:
     """Keeps answers in the store of a runtime.
 
     Args:
-        store: Gives the store; what it raises while there is none is a miss.
+        store: Gives the store; what it raises while there is none is a miss, and no reason to complain if that is
+            because the runtime is shut down.
         clock: What answers expire by.
     """
 
@@ -24,11 +26,14 @@ class StoreShelf:
 
     async def get(self, key: str, /) -> bytes | None:
         """Return what is kept under a key and has not expired."""
-        return await self._store().recall(key, self._clock.time())
+        with suppress(ShuttingDown):
+            return await self._store().recall(key, self._clock.time())
+        return None
 
     async def put(self, key: str, data: bytes, expires: float, /) -> None:
         """Keep something until a time of the wall clock."""
-        await self._store().remember(key, data, expires=expires, now=self._clock.time())
+        with suppress(ShuttingDown):
+            await self._store().remember(key, data, expires=expires, now=self._clock.time())
 
 
 class Answering:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from awaitly import Ok, Runtime, gather, race, settle, sleep, workflow
+from awaitly import Cache, Ok, Runtime, gather, race, settle, sleep, step, workflow
 from awaitly.errors import RunStopped, ShuttingDown
-from tests.execute.scene import Scene, none, read, write
+from tests.execute.scene import Scene, current_scene, none, read, write
 
 
 @workflow
@@ -265,3 +265,38 @@ def test_effects_that_end_in_the_instant_of_a_shutdown_are_recorded(scene: Scene
         assert ended == ["StepFinished write#0 value", "StepFinished write#1 value"]
 
     scene.play(story())
+
+
+@step(effect="read", cache=Cache("1h", where="store"))
+async def unhurried(name: str) -> str:
+    """Look something up to the end, whoever cancels it."""
+    try:
+        return await current_scene().act(name)
+    except asyncio.CancelledError:
+        await current_scene().act("the rest")
+        return name
+
+
+@workflow
+async def looking_up(x: int) -> str:
+    return await unhurried("pen")
+
+
+def test_a_call_that_outlives_its_runtime_is_not_kept_and_nobody_complains(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        scene.hold("pen")
+        scene.hold("the rest")
+        async with scene.runtime() as rt:
+            await rt.start(looking_up.options(id="run"), 1)
+            await scene.until("pen")
+            await rt.shutdown(0)
+        scene.release("the rest")
+        await scene.until("the rest done")
+        await scene.turns()
+
+    with caplog.at_level("WARNING", "awaitly"):
+        scene.play(story())
+
+    assert not caplog.records
