@@ -17,6 +17,8 @@ __all__ = ["CAPACITY", "Bus", "Notice", "Sink"]
 
 CAPACITY = 10_000  # notices that one sink may lag behind
 GATHERING = 0.01  # seconds in which notices gather before a sink is told of them
+SLICE = 0.0002  # seconds for which a sink is told of them without a rest
+REST = 0.0003  # seconds of that
 
 _log = logging.getLogger("awaitly")
 
@@ -86,7 +88,9 @@ class _Feed:
     """One sink's queue and thread.
 
     A thread that is woken for each notice takes turns with the event loop for each, which costs a step more than all
-    else that is done for its observers. So it lets some gather before it takes them.
+    else that is done for its observers. So it lets some gather before it takes them. And one that takes many at a
+    stretch keeps the interpreter's lock, each time the loop lets go of it, for ``sys.getswitchinterval()``: so it rests
+    in between, unless it would lose some.
     """
 
     def __init__(self, sink: Sink, name: str) -> None:
@@ -130,9 +134,17 @@ class _Feed:
             self._ends.wait(GATHERING)
             self._some.clear()  # before they are taken: what comes later sets it again
             while self._waiting and not self._over:
-                self._call(self._sink, self._waiting.popleft())
+                self._take()
+                if len(self._waiting) < CAPACITY // 2:
+                    self._ends.wait(REST)
         if self._close is not None and not self._over:
             self._call(self._close)
+
+    def _take(self) -> None:
+        """Take what waits, for a moment."""
+        until = monotonic() + SLICE
+        while self._waiting and not self._over and monotonic() < until:
+            self._call(self._sink, self._waiting.popleft())
 
     def _call(self, call: Callable[..., Awaitable[None] | None], *arguments: Notice) -> None:
         try:
