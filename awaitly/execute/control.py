@@ -3,7 +3,7 @@
 It comes with all that executes runs, so it is imported when a runtime is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -12,7 +12,8 @@ from awaitly.execute.closing import Closed
 from awaitly.execute.engine import Engine
 from awaitly.execute.handles import Handle
 from awaitly.execute.history import Arguments, ForkPlan, Verdict, begin_fork, check_all, plan_fork
-from awaitly.execute.local import Asked, run_locally
+from awaitly.execute.local import Asked, LocalHost, run_locally
+from awaitly.execute.observed import run_observed
 from awaitly.execute.outcomes import Outcome
 from awaitly.execute.recovery import Recovery
 from awaitly.execute.retrying import retry
@@ -220,10 +221,13 @@ class Control:
         run_id = options.id or new_run_id(program.graph.workflow)
         deadline = options.deadline if options.deadline is not None else program.graph.deadline
         asked = Asked(id=run_id, deadline=deadline, flags=options.flags, metadata=options.metadata)
-        ours = self._services
-        return _wanted(
-            await run_locally(program, ours.host, ours.clock, ours.start_run, ours.decide, asked, args, kwargs), wanted
-        )
+        return _wanted(await self._told_of(program, asked, args, kwargs), wanted)
+
+    def _told_of(self, program: Program, asked: Asked, args: Any, kwargs: Any) -> Awaitable[Outcome]:
+        called: Any = program.fn(*args, **kwargs)  # raises what a plain call does if they do not fit
+        if self._services.observe is None:
+            return run_locally(LocalHost(self._services, program, asked), called)
+        return run_observed(self._services, program, asked, called)
 
     def _held(self, program: Program, run_id: str) -> Handle[Any, Any]:
         return Handle(self.engine, program, run_id)

@@ -1,10 +1,9 @@
 """Runs that store nothing (``durable=False``): the same meanings, without identity, order or journal."""
 
 import asyncio
-from collections.abc import Mapping
-from contextvars import ContextVar, copy_context
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from functools import partial
 from inspect import signature
 from types import FrameType
 from typing import Any
@@ -13,11 +12,10 @@ from awaitly.errors import KeyConflict, UnexpectedError
 from awaitly.execute.attempts import Callee
 from awaitly.execute.choices import chosen
 from awaitly.execute.ending import raised, returned
-from awaitly.execute.hosts import Answer, PlainHost, Start, through, within_time
+from awaitly.execute.hosts import Answer, PlainHost, through, within_time
 from awaitly.execute.outcomes import Outcome, Returned, carried, raisable
-from awaitly.execute.services import Decide
-from awaitly.flags.provider import Flag, FlagContext
-from awaitly.model.clock import Clock
+from awaitly.execute.services import Services
+from awaitly.flags.provider import Decision, Flag, FlagContext
 from awaitly.model.context import StepContext, Whereabouts
 from awaitly.model.facts import Ending
 from awaitly.model.identity import keyed
@@ -31,27 +29,25 @@ from awaitly.result import Err, Ok
 class LocalHost(PlainHost):
     """The body of a run that stores nothing."""
 
-    __slots__ = ("_calls", "_decide", "_flags", "_host", "_keyed", "_program", "_run", "due")
+    __slots__ = ("_calls", "_flags", "_keyed", "_services", "due", "host", "program", "run")
 
-    def __init__(
-        self, clock: Clock, start: Start, host: ContextVar[Any], decide: Decide, program: Program, run: "Asked"
-    ) -> None:
-        super().__init__(clock, start)
-        self._host = host
-        self._decide = decide
-        self._program = program
-        self._run = run
+    def __init__(self, services: Services, program: Program, run: "Asked") -> None:
+        super().__init__(services.clock, services.start_run)
+        self.program = program
+        self.run = run
+        self._services = services
+        self.host = services.host
         self._flags: dict[str, asyncio.Future[Any]] = {}
-        self.due = None if run.deadline is None else clock.monotonic() + run.deadline
+        self.due = None if run.deadline is None else services.clock.monotonic() + run.deadline
         self._calls = 0
         self._keyed: dict[str, _Shared] = {}
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Execute the function at once; what a key names is done once."""
-        binding = self._program.steps[step.name]
+        binding = self.program.steps[step.name]
         self._calls += 1
         if binding.key is None:
-            call = self._perform(binding, args, kwargs, f"{self._run.id}/{self._calls}")
+            call = self._perform(binding, args, kwargs, f"{self.run.id}/{self._calls}")
         else:
             call = self._named(binding, args, kwargs, keyed(binding.name, binding.key(args, kwargs)))
         answer: Answer = _attempted(call) if attempt else call
@@ -65,7 +61,7 @@ class LocalHost(PlainHost):
     async def _child(self, workflow: Any, options: Any, args: Any, kwargs: Any, wanted: Any) -> Any:
         if self._flags:
             await asyncio.wait(self._flags.values())
-        flags: dict[str, Any] = {spelt(name): value for name, value in self._run.flags.items()}
+        flags: dict[str, Any] = {spelt(name): value for name, value in self.run.flags.items()}
         flags |= {name: asked.result() for name, asked in self._flags.items() if asked.done()}
         return await self._start(workflow, options, args, kwargs, wanted=wanted, flags=flags)
 
@@ -73,13 +69,14 @@ class LocalHost(PlainHost):
         chosen = await self._chosen(binding) if binding.variants else binding
         plain = chosen.pipeline is None and chosen.timeout is None and not chosen.blocking
         course = None if plain else self.course(chosen, args, kwargs)
-        token = self._host.set(_LocalStep(self, binding, identity, course))
+        return await self._executed(Performed(identity, binding, chosen, course), args, kwargs)
+
+    async def _executed(self, call: "Performed", args: Any, kwargs: Any) -> Any:
+        binding, chosen, course = call.binding, call.chosen, call.course
+        token = self.host.set(_LocalStep(self, call))
         try:
             if course is not None:
-                hedged = chosen.policies is not None and chosen.policies.hedge is not None
-                return await through(
-                    chosen, course, partial(self._hedged, binding, identity, course) if hedged else None
-                )
+                return await through(chosen, course, self._begins(call))
             value = await chosen.fn(*args, **kwargs)
         except Returned as returned:
             raise raisable(returned.error, binding.name) from None
@@ -91,13 +88,17 @@ class LocalHost(PlainHost):
             unexpected = UnexpectedError.of(error, step=binding.name)
             raise unexpected from unexpected.__cause__
         finally:
-            self._host.reset(token)
+            self.host.reset(token)
         if isinstance(value, Err) and binding.returns_result:
             raise raisable(value.error, binding.name)
         return value.value if isinstance(value, Ok) and binding.returns_result else value
 
-    def _hedged(self, binding: StepBinding, identity: str, course: Course) -> None:
-        self._host.set(_LocalStep(self, binding, identity, course, course.attempts))  # in the attempt's own task
+    def _begins(self, call: "Performed") -> Callable[[], object] | None:
+        """Return what is called when an attempt begins, in its context."""
+        if call.chosen.policies is None or call.chosen.policies.hedge is None:
+            return None
+        # In the attempt's own task: several are under way at once.
+        return lambda: self.host.set(_LocalStep(self, call, call.attempts))
 
     async def _chosen(self, binding: StepBinding) -> StepBinding:
         """Return what is executed in a step's place; each flag is decided once in the run."""
@@ -111,19 +112,22 @@ class LocalHost(PlainHost):
 
     def _asked(self, flag: Flag) -> "asyncio.Future[Any]":
         context = copy_context()
-        context.run(self._host.set, None)  # what a provider calls is not of the run
+        context.run(self.host.set, None)  # what a provider calls is not of the run
         return asyncio.get_running_loop().create_task(self._decided(flag), context=context)
 
     async def _decided(self, flag: Flag) -> Any:
-        given = {spelt(name): value for name, value in self._run.flags.items()}
+        given = {spelt(name): value for name, value in self.run.flags.items()}
         if spelt(flag.name) in given:
             return given[spelt(flag.name)]
-        context = FlagContext(self._run.id, self._program.graph.workflow, self._run.metadata)
-        return (await self._decide(flag, context)).value
+        return (await self._decision(flag)).value
+
+    async def _decision(self, flag: Flag) -> Decision:
+        context = FlagContext(self.run.id, self.program.graph.workflow, self.run.metadata)
+        return await self._services.decide(flag, context)
 
     def about(self) -> Whereabouts:
         """Return where this is, for what is logged here."""
-        return Whereabouts(self._run.id, self._program.graph.workflow)
+        return Whereabouts(self.run.id, self.program.graph.workflow)
 
     def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
         """Return the course of a call, which has to be over with its run."""
@@ -164,6 +168,21 @@ class Asked:
 
 
 @dataclass(slots=True, eq=False)
+class Performed:
+    """A call of a step under way."""
+
+    identity: str
+    binding: StepBinding
+    chosen: StepBinding  # which may be a variant of it
+    course: Course | None  # None if nothing needs one
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have begun."""
+        return 1 if self.course is None else self.course.attempts
+
+
+@dataclass(slots=True, eq=False)
 class _Shared:
     """The work that a key names."""
 
@@ -175,40 +194,35 @@ class _Shared:
 class _LocalStep(PlainHost):
     """Inside a step's function; made for every call, so it computes its context only when asked."""
 
-    __slots__ = ("_attempt", "_binding", "_course", "_identity", "_run", "_workflow")
+    __slots__ = ("_attempt", "_body", "_performed")
 
-    def __init__(
-        self, body: LocalHost, binding: StepBinding, identity: str, course: Course | None, attempt: int | None = None
-    ) -> None:
+    def __init__(self, body: LocalHost, call: "Performed", attempt: int | None = None) -> None:
         self.clock = body.clock
         self._start = body._start
-        self._binding = binding
-        self._identity = identity
-        self._course = course
+        self._body = body
+        self._performed = call
         self._attempt = attempt  # its number, where several are under way at once
-        self._run = body._run.id
-        self._workflow = body._program.graph.workflow
 
     def about(self) -> Whereabouts:
         """Return where this is, for what is logged here."""
-        return Whereabouts(self._run, self._workflow, self._binding.name, self._number)
+        body = self._body
+        return Whereabouts(body.run.id, body.program.graph.workflow, self._performed.binding.name, self._number)
 
     @property
     def _number(self) -> int:
-        if self._attempt is not None:
-            return self._attempt
-        return 1 if self._course is None else self._course.attempts
+        return self._performed.attempts if self._attempt is None else self._attempt
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""
         return StepContext(
-            run_id=self._run, step=self._binding.name, attempt=self._number,
-            idempotency_key=self._identity, fence=0, time_left=self.time_left,
+            run_id=self._body.run.id, step=self._performed.binding.name, attempt=self._number,
+            idempotency_key=self._performed.identity, fence=0, time_left=self.time_left,
         )  # fmt: skip
 
     def time_left(self) -> float | None:
         """Return the seconds until the call or the run has to be over."""
-        return None if self._course is None else self._course.remaining()
+        course = self._performed.course
+        return None if course is None else course.remaining()
 
     def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
         """Return the course of a call of a step inside this one, which has to be over with it."""
@@ -231,24 +245,14 @@ async def _attempted(call: Any) -> Ok[Any] | Err[Any]:
         return Err(carried(error))
 
 
-async def run_locally(
-    program: Program,
-    host: ContextVar[Any],
-    clock: Clock,
-    start: Start,
-    decide: Decide,
-    asked: Asked,
-    args: Any,
-    kwargs: Any,
-) -> Outcome:
-    """Execute a workflow that stores nothing and return its outcome."""
-    body = LocalHost(clock, start, host, decide, program, asked)
-    called: Any = program.fn(*args, **kwargs)  # raises what a plain call does if they do not fit
+async def run_locally(body: LocalHost, called: Coroutine[Any, Any, Any]) -> Outcome:
+    """Execute the body of a workflow that stores nothing and return its outcome."""
+    program, host, deadline = body.program, body.host, body.run.deadline
     token = host.set(body)
     task = asyncio.current_task()
     cancelling = task.cancelling() if task is not None else 0
     try:
-        value = await (called if asked.deadline is None else within(called, asked.deadline, clock))
+        value = await (called if deadline is None else within(called, deadline, body.clock))
     except Expired:
         return raised(program, asyncio.CancelledError(), Ending.DEADLINE, "", ())[0]
     except Exception as error:  # noqa: BLE001 - a run's failure is a value

@@ -141,8 +141,8 @@ class Tracing:
         provider: Makes the spans; default: the one that OpenTelemetry's API knows, also if it is set later.
         enrich: Called with a span and the fact that began it, ended it or became an event of it, before the span ends;
             where a step begins, in its context: it may set attributes. What it raises is logged once.
-        inputs: Whether the arguments of runs, and the values of steps and runs, are recorded: as JSON without their
-            secrets, at most 1,000 characters.
+        inputs: Whether the arguments of durable runs, and the values of their steps and of themselves, are recorded: as
+            JSON without their secrets, at most 1,000 characters.
         redact: With ``inputs``, called with the name of each value and the value; returns what is recorded instead.
             What is named like a secret (``password``, ``api_key``, ``authorization``) is masked before it is asked.
         time: Returns the seconds since the epoch.
@@ -232,7 +232,7 @@ class Tracing:
             return
         pinned = {names.VERSION: fact.version, names.PARENT: fact.parent, names.FORKED_FROM: fact.forked_from}
         found: dict[str, AttributeValue] = {name: value for name, value in pinned.items() if value is not None}
-        if self._inputs:
+        if self._inputs and fact.arguments:  # nothing is encoded of a run that stores nothing
             found[names.INPUT] = self._text(fact.arguments)
         run.span.set_attributes(found)
         self._enriched(run.span, fact)
@@ -411,7 +411,7 @@ class Tracing:
         *,
         told: bool = False,
     ) -> None:
-        if self._inputs and fact.ending is Ending.VALUE:
+        if self._inputs and fact.payload and fact.ending is Ending.VALUE:
             about[names.RESULT] = self._text(fact.payload)
         span.set_attributes(about)
         if fact.ending is not Ending.VALUE:
