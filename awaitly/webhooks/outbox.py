@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
@@ -21,6 +21,8 @@ from awaitly.webhooks.events import STORED, Event
 from awaitly.webhooks.posting import DeliveryFailed, Post, post
 from awaitly.webhooks.signing import SIGNATURE, Secret, sign
 
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+_VALUE = re.compile("[ -~\\xa1-\\xff\t]*")  # what Latin-1 can say and a server has to accept
 _PLAIN = re.compile("[!-~]+")  # neither blanks nor what would have to be encoded
 
 DELAYS = Retry(1, initial="1s", max="5m", jitter="equal").delays
@@ -79,15 +81,16 @@ class Outbox:
         check_count(at_once, "at_once of Outbox")
         check_duration(timeout, "timeout of Outbox")
         check_duration(every, "every of Outbox")
+        named = _named(url)
         self.counts = Counts()
         self._plan = Plan(
-            name=name or _named(url), kinds=tuple(map(_kind, facts)), payloads=payloads, retry=retry,
+            name=name or named, kinds=tuple(map(_kind, facts)), payloads=payloads, retry=retry,
             delays=DELAYS if retry is None else retry.delays, every=seconds(every), at_once=at_once, send=self._send,
         )  # fmt: skip
         self._url = url
         self._timeout = seconds(timeout)
         self._secrets = _secrets(secret)
-        self._headers = dict(headers or {})
+        self._headers = _sendable(headers or {})
         self._client = client
 
     @asynccontextmanager
@@ -146,14 +149,22 @@ def _retry_after(headers: Mapping[str, str]) -> str | None:
 
 
 def _named(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or not _PLAIN.fullmatch(url):
-        raise refuse(
-            "url of Outbox",
-            parts.hostname or url,
-            "give one such as https://example.com/hooks; keys belong in headers=",
-        )
-    return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    host, fits = url.rpartition("@")[2], False  # what is before may be a password
+    with suppress(ValueError):  # brackets that do not close, a port that is none
+        parts = urlsplit(url)
+        host = parts.hostname or host
+        port = f":{parts.port}" if parts.port else ""
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+    if not fits or not _PLAIN.fullmatch(url):
+        raise refuse("url of Outbox", host, "give one such as https://example.com/hooks; keys belong in headers=")
+    return f"{host}{port}{parts.path}"
+
+
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):  # which may be a key: the message lacks it
+            raise refuse("headers of Outbox", name, "a name has letters, digits and dashes, a value no line breaks")
+    return dict(headers)
 
 
 def _kind(name: str) -> type[Fact]:

@@ -497,10 +497,25 @@ def test_a_run_that_cannot_be_read_holds_no_other_up(world: World) -> None:
 # What is refused.
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "https://", "receiver.test/hooks", "https://u:p@host/", "http://a b/"])
-def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="url of Outbox"):
-        Outbox(url, secret=SECRET)
+@pytest.mark.parametrize("name", [None, "orders"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://host/x", "https://", "receiver.test/hooks", "https://u:p4ss@host/", "https://:p4ss@host/", "http://a b/",
+     "http://host:99999/", "https://u:p4ss@[host/"],
+)  # fmt: skip
+def test_a_url_that_is_none_is_refused_without_telling_its_password(url: str, name: str | None) -> None:
+    with pytest.raises(ConfigurationError, match="url of Outbox") as caught:
+        Outbox(url, secret=SECRET, name=name)
+    assert "p4ss" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X Key": "a"}, {"": "a"}, {"X-Key": "s3cret\r\nX-Other: b"}, {"X-Key": "s3cret\u2713"}]
+)
+def test_headers_that_cannot_be_sent_are_refused_without_telling_their_values(headers: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="headers of Outbox") as caught:
+        Outbox(URL, secret=SECRET, headers=headers)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", ["", (), ("a", "")])
