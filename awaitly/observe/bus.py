@@ -50,7 +50,7 @@ class Bus:
         for tell in told:
             try:
                 tell(notice)
-            except Exception:  # noqa: BLE001 - whoever watches must not harm a run
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whoever watches must not harm a run
                 self._complain(tell)
 
     def wants(self, kind: type[Fact]) -> bool:
@@ -151,7 +151,7 @@ class _Feed:
             done = call(*arguments)
             if done is not None and self._loop is not None:
                 asyncio.run_coroutine_threadsafe(_awaited(done), self._loop).result()
-        except Exception:  # noqa: BLE001 - a sink is foreign code, and must not harm a run
+        except BaseException:  # noqa: BLE001 - a sink is foreign code: also sys.exit() in it must not end its thread
             if not self._failed:
                 _log.exception("sink %s failed; further failures of it are not logged", self.name)
             self._failed = True

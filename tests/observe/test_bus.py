@@ -78,6 +78,36 @@ def test_a_sink_that_raises_gets_the_next_notice_all_the_same_and_is_reported_on
     assert "failing" in caplog.text
 
 
+def test_a_sink_that_ends_its_thread_gets_the_next_notice_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    def exiting(notice: Notice) -> None:
+        seen.append(notice.run)
+        raise SystemExit(3)
+
+    async def story() -> None:
+        bus = Bus([exiting])
+        publish(bus, 3)
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert seen == ["r0", "r1", "r2"]
+    assert "exiting" in caplog.text
+
+
+def test_a_watcher_that_cancels_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def cancelling(notice: Notice) -> None:
+        raise asyncio.CancelledError
+
+    async def story() -> None:
+        publish(Bus(watchers=[cancelling]), 2)
+
+    asyncio.run(story())
+
+    assert caplog.text.count("failed to watch a run") == 1
+
+
 def test_what_does_not_fit_into_the_queue_of_a_blocked_sink_is_dropped_and_counted() -> None:
     blocked, others = Blocked(), list[Notice]()
 
