@@ -334,7 +334,7 @@ def test_its_durations_are_measured() -> None:
     reader = InMemoryMetricReader()
     metrics = Metrics(MeterProvider([reader], shutdown_on_exit=False))
 
-    played(declared(in_sequence, durable=False), "pen", watchers=(metrics,))
+    played(declared(at_once, durable=False), "pen", watchers=(metrics,))
 
     data = reader.get_metrics_data()
     assert data is not None
