@@ -5,11 +5,12 @@ measured right after nobody does; time is that of the processor, in all threads,
 """
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count, pairwise
@@ -110,6 +111,8 @@ class Crowd:
 
     async def turn(self, together: int) -> None:
         _began.clear()
+        gc.collect()
+        gc.freeze()  # what stores keep: whose turn it is to look through all of it is chance
         await _run(self.runtime, self.steps)
         self.latencies += [(later - earlier) * 1e6 for earlier, later in pairwise(_began)]
         started = perf_counter()
@@ -159,7 +162,15 @@ async def _costs(size: Size, store: str, folder: Path) -> dict[str, dict[str, fl
 
 
 async def _troubles(size: Size, store: str, folder: Path) -> dict[str, dict[str, float]]:
-    audiences = {name: make() for name, make in watchers.TROUBLES.items()}
+    found: dict[str, dict[str, float]] = {}
+    for group in watchers.TROUBLES:
+        found |= await _compared(size, store, folder, {name: make() for name, make in group.items()})
+    return found
+
+
+async def _compared(
+    size: Size, store: str, folder: Path, audiences: Mapping[str, watchers.Audience]
+) -> dict[str, dict[str, float]]:
     async with _opened(list(audiences.values()), store, folder) as runtimes:
         crowds = [
             Crowd(runtime, audience, STEPS[store] // size.part)

@@ -203,11 +203,17 @@ COSTS: dict[str, Callable[[], Audience]] = {
 }
 """What is compared with nobody."""
 
-TROUBLES: dict[str, Callable[[], Audience]] = {
-    "no sink": nobody,
-    "a sink that does nothing": idle_sink,
-    "a sink that raises": raises,
-    "a sink that blocks for a minute": blocks,
-    "traces and metrics, forgotten when sent": sends_nowhere,
-    "traces and metrics to an endpoint that hangs": hangs,
-}
+TROUBLES: tuple[dict[str, Callable[[], Audience]], ...] = (
+    {
+        "no sink": nobody,
+        "a sink that does nothing": idle_sink,
+        "a sink that raises": raises,
+        "a sink that blocks for a minute": blocks,
+    },
+    {
+        "no exporter": nobody,
+        "traces and metrics, forgotten when sent": sends_nowhere,
+        "traces and metrics to an endpoint that hangs": hangs,
+    },
+)
+"""What is compared with one another: exporters work on while others have their turn, so they are by themselves."""

@@ -29,7 +29,7 @@ class Beginner(Protocol):
 
 @runtime_checkable
 class Choosy(Protocol):
-    """A watcher that is told of some kinds of facts only; what nobody is told of need not be made."""
+    """An observer that is told of some kinds of facts only; what nobody is told of need not be made."""
 
     @property
     def facts(self) -> Collection[type[Fact]]:

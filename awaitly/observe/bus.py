@@ -17,8 +17,6 @@ __all__ = ["CAPACITY", "Bus", "Notice", "Sink"]
 
 CAPACITY = 10_000  # notices that one sink may lag behind
 GATHERING = 0.01  # seconds in which notices gather before a sink is told of them
-SLICE = 0.0002  # seconds for which a sink is told of them without a rest
-REST = 0.0003  # seconds of that
 
 _log = logging.getLogger("awaitly")
 
@@ -26,7 +24,8 @@ _log = logging.getLogger("awaitly")
 Sink: TypeAlias = Callable[[Notice], Awaitable[None] | None]
 """Anybody's: a plain function is called in a thread of its own, a coroutine function awaited on the loop.
 
-One that has a method ``close()`` is closed in the end.
+One that has a method ``close()`` is closed in the end; one that has ``facts``, a collection of kinds, is told of these
+only, and what nobody is told of costs nothing.
 """
 
 
@@ -36,7 +35,7 @@ class Bus:
     def __init__(self, sinks: Sequence[Sink] = (), watchers: Sequence[Watcher] = ()) -> None:
         self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
-        self._told: dict[type[Fact], tuple[Watcher, ...]] = {}  # also the feeds, each of which is told of everything
+        self._told: dict[type[Fact], tuple[Watcher, ...]] = {}  # by kind of facts; also the feeds
         self._failed: set[int] = set()
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
@@ -58,8 +57,10 @@ class Bus:
         return bool(self._told_of(kind))
 
     def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
-        watchers = (each for each in self._watchers if not isinstance(each, Choosy) or kind in each.facts)
-        told = self._told[kind] = (*watchers, *(feed.put for feed in self._feeds))
+        told = self._told[kind] = (
+            *(watcher for watcher in self._watchers if _takes(watcher, kind)),
+            *(feed.put for feed in self._feeds if _takes(feed.sink, kind)),
+        )
         return told
 
     @property
@@ -88,15 +89,13 @@ class _Feed:
     """One sink's queue and thread.
 
     A thread that is woken for each notice takes turns with the event loop for each, which costs a step more than all
-    else that is done for its observers. So it lets some gather before it takes them. And one that takes many at a
-    stretch keeps the interpreter's lock, each time the loop lets go of it, for ``sys.getswitchinterval()``: so it rests
-    in between, unless it would lose some.
+    else that is done for its observers. So it lets some gather before it takes them.
     """
 
     def __init__(self, sink: Sink, name: str) -> None:
         self.name = name
         self.dropped = 0
-        self._sink = sink
+        self.sink = sink
         self._close: Callable[[], Awaitable[None] | None] | None = getattr(sink, "close", None)
         self._waiting: deque[Notice] = deque()
         self._loop = asyncio.get_running_loop() if _is_async(sink) or _is_async(self._close) else None
@@ -134,17 +133,9 @@ class _Feed:
             self._ends.wait(GATHERING)
             self._some.clear()  # before they are taken: what comes later sets it again
             while self._waiting and not self._over:
-                self._take()
-                if len(self._waiting) < CAPACITY // 2:
-                    self._ends.wait(REST)
+                self._call(self.sink, self._waiting.popleft())
         if self._close is not None and not self._over:
             self._call(self._close)
-
-    def _take(self) -> None:
-        """Take what waits, for a moment."""
-        until = monotonic() + SLICE
-        while self._waiting and not self._over and monotonic() < until:
-            self._call(self._sink, self._waiting.popleft())
 
     def _call(self, call: Callable[..., Awaitable[None] | None], *arguments: Notice) -> None:
         try:
@@ -155,6 +146,10 @@ class _Feed:
             if not self._failed:
                 _log.exception("sink %s failed; further failures of it are not logged", self.name)
             self._failed = True
+
+
+def _takes(observer: object, kind: type[Fact]) -> bool:
+    return not isinstance(observer, Choosy) or kind in observer.facts
 
 
 async def _awaited(done: Awaitable[None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from awaitly import Ok, Runtime, step, workflow
-from awaitly.model.facts import Committed, Fact, LeaseLapsed, RunFinished, StepFinished, StepStarted
+from awaitly.model.facts import Committed, Ending, Fact, LeaseLapsed, RunFinished, StepFinished, StepStarted
 from awaitly.model.notice import Notice
 from awaitly.observe.bus import CAPACITY, Bus
 from awaitly.observe.health import Health
@@ -277,6 +277,30 @@ def test_a_watcher_that_says_which_facts_it_wants_is_told_of_no_others() -> None
 
     assert ends.seen == [RunFinished]
     assert {StepStarted, StepFinished, Committed} < {type(notice.fact) for notice in everything}
+
+
+def test_a_sink_that_says_which_facts_it_wants_is_told_of_no_others() -> None:
+    class Ends:
+        facts = frozenset({RunFinished})
+
+        def __init__(self) -> None:
+            self.told: list[Notice] = []
+
+        def __call__(self, notice: Notice) -> None:
+            self.told.append(notice)
+
+    sink = Ends()
+
+    async def story() -> None:
+        bus = Bus([sink])
+        publish(bus, 3)
+        bus.publish("run", "shop", RunFinished(at=1.0, ending=Ending.VALUE, payload=b"", blame=None))
+        assert not bus.wants(StepStarted)
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert [notice.run for notice in sink.told] == ["run"]
 
 
 def test_what_no_watcher_wants_is_not_wanted_unless_there_is_a_sink() -> None:
