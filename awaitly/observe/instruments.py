@@ -120,7 +120,7 @@ COMMIT_DURATION = Instrument(
     "awaitly.commit.duration", Kind.HISTOGRAM, "s", "Commits to the store.", bounds=COMMITS
 )  # fmt: skip
 COMMIT_FACTS = Instrument(
-    "awaitly.commit.facts", Kind.COUNTER, "{fact}", "Facts that were stored; by the number of commits: a batch's size."
+    "awaitly.commit.facts", Kind.COUNTER, "{fact}", "Facts that were stored; divided by the commits, a batch's size."
 )
 LEASE_LAPSES = Instrument(
     "awaitly.lease.lapses", Kind.COUNTER, "{lapse}", "Times that this process did not renew its lease in time."
