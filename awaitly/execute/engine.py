@@ -278,7 +278,10 @@ class Engine:
             active.run.delivery.arrive(active.run, CancelRequested(at=self.clock.time(), reason=reason))
 
     def _committed(self, runs: int, facts: int, seconds: float) -> None:
-        self.services.notice(Committed, runs=runs, facts=facts, seconds=seconds)
+        services = self.services
+        if services.observe is not None:
+            fact = Committed(at=services.clock.time(), runs=runs, facts=facts, seconds=seconds)
+            services.observe("", "", fact)
 
     # The lease.
 

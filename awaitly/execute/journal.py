@@ -206,7 +206,7 @@ class Committer:
                 log.fail(_interrupted(log))
             raise
         if self.on_commit is not None:
-            self.on_commit(len(batch), sum(len(append.facts) for append in batch), self.clock.monotonic() - begun)
+            self.on_commit(len(batch), sum([len(append.facts) for append in batch]), self.clock.monotonic() - begun)
         for log, append, answer in zip(logs, batch, answers, strict=True):
             log.settle(append, answer)
 
