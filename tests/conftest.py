@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from inspect import iscoroutinefunction, signature
 from typing import Any, TypeVar
 
 import pytest
@@ -28,3 +29,16 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
 def unwarned() -> None:
     """Let the compiler warn as in a new process, which does so once."""
     logged.cache_clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Play a test that is a coroutine function in the virtual time of its scene, or of another fixture that plays."""
+    test = pyfuncitem.obj
+    given = {name: pyfuncitem.funcargs[name] for name in signature(test).parameters}
+    plays = [each.play for each in given.values() if hasattr(each, "play")]
+    if not iscoroutinefunction(test) or not plays:
+        return None
+
+    plays[0](test(**given))
+    return True

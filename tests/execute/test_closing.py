@@ -100,370 +100,295 @@ async def begun(rt: Any, scene: Scene, flow: Any, argument: Any = 1, *, until: s
 # Time to end in.
 
 
-def test_a_run_goes_on_to_its_end(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays.update(a=5, b=5)
-        async with scene.runtime(two) as rt:
-            handle = await begun(rt, scene, two)
-            waiting = asyncio.create_task(handle.result())
-        assert await waiting == Ok("b")
-        assert scene.log == ["a", "a done", "b", "b done"]
-
-    scene.play(story())
+async def test_a_run_goes_on_to_its_end(scene: Scene) -> None:
+    scene.delays.update(a=5, b=5)
+    async with scene.runtime(two) as rt:
+        handle = await begun(rt, scene, two)
+        waiting = asyncio.create_task(handle.result())
+    assert await waiting == Ok("b")
+    assert scene.log == ["a", "a done", "b", "b done"]
 
 
-def test_in_the_last_third_no_step_begins_and_what_is_under_way_finishes(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["a"] = 25
-        before = scene.clock.time()
+async def test_in_the_last_third_no_step_begins_and_what_is_under_way_finishes(scene: Scene) -> None:
+    scene.delays["a"] = 25
+    before = scene.clock.time()
+    async with scene.runtime(two) as rt:
+        await begun(rt, scene, two)
+        await rt.shutdown("30s")
+    assert scene.clock.time() - before == pytest.approx(25, abs=0.1)
+    assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
+    assert scene.log == ["a", "a done"]
+
+
+async def test_how_long_runs_go_on_can_be_said(scene: Scene) -> None:
+    scene.delays["a"] = 5
+    async with scene.runtime(two) as rt:
+        await begun(rt, scene, two)
+        await rt.shutdown("30s", go_on="4s")
+    assert scene.log == ["a", "a done"]
+
+
+async def test_who_leaves_the_runtime_by_an_exception_lets_no_step_begin(scene: Scene) -> None:
+    scene.delays["a"] = 5
+
+    async def left() -> None:
         async with scene.runtime(two) as rt:
             await begun(rt, scene, two)
-            await rt.shutdown("30s")
-        assert scene.clock.time() - before == pytest.approx(25, abs=0.1)
-        assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
-        assert scene.log == ["a", "a done"]
+            raise KeyError
 
-    scene.play(story())
-
-
-def test_how_long_runs_go_on_can_be_said(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["a"] = 5
-        async with scene.runtime(two) as rt:
-            await begun(rt, scene, two)
-            await rt.shutdown("30s", go_on="4s")
-        assert scene.log == ["a", "a done"]
-
-    scene.play(story())
+    with pytest.raises(KeyError):
+        await left()
+    assert scene.log == ["a", "a done"]
 
 
-def test_who_leaves_the_runtime_by_an_exception_lets_no_step_begin(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["a"] = 5
-
-        async def left() -> None:
-            async with scene.runtime(two) as rt:
-                await begun(rt, scene, two)
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            await left()
-        assert scene.log == ["a", "a done"]
-
-    scene.play(story())
-
-
-def test_a_runtime_that_executes_nothing_is_shut_down_at_once(scene: Scene) -> None:
-    async def story() -> None:
-        before = scene.clock.time()
-        async with scene.runtime(two):
-            pass
-        assert scene.clock.time() == before
-
-    scene.play(story())
+async def test_a_runtime_that_executes_nothing_is_shut_down_at_once(scene: Scene) -> None:
+    before = scene.clock.time()
+    async with scene.runtime(two):
+        pass
+    assert scene.clock.time() == before
 
 
 # What only waits.
 
 
-def test_a_run_that_sleeps_for_long_is_given_back_at_once_and_goes_on_elsewhere_meanwhile(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("a")
-        async with scene.runtime(two, sleeping) as rt:
-            await begun(rt, scene, two, id="busy")
-            await rt.start(sleeping.options(id="asleep"), "5s")
-            ending = asyncio.create_task(rt.shutdown("300s"))
-            await scene.turns()
-            async with scene.runtime(sleeping, store=scene.view()) as other:
-                assert await (await other.handle("asleep")).result() == Ok("awake")
-            assert not ending.done()
-            scene.release("a")
-            assert await ending == Closed(ended=1, left=("asleep",))
-
-    scene.play(story())
+async def test_a_run_that_sleeps_for_long_is_given_back_at_once_and_goes_on_elsewhere_meanwhile(scene: Scene) -> None:
+    scene.hold("a")
+    async with scene.runtime(two, sleeping) as rt:
+        await begun(rt, scene, two, id="busy")
+        await rt.start(sleeping.options(id="asleep"), "5s")
+        ending = asyncio.create_task(rt.shutdown("300s"))
+        await scene.turns()
+        async with scene.runtime(sleeping, store=scene.view()) as other:
+            assert await (await other.handle("asleep")).result() == Ok("awake")
+        assert not ending.done()
+        scene.release("a")
+        assert await ending == Closed(ended=1, left=("asleep",))
 
 
-def test_a_run_that_sleeps_for_a_moment_is_waited_for(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime(napping) as rt:
-            await rt.start(napping.options(id="run"), 3)
-            await scene.turns()
-            assert await rt.shutdown() == Closed(ended=1)
-
-    scene.play(story())
+async def test_a_run_that_sleeps_for_a_moment_is_waited_for(scene: Scene) -> None:
+    async with scene.runtime(napping) as rt:
+        await rt.start(napping.options(id="run"), 3)
+        await scene.turns()
+        assert await rt.shutdown() == Closed(ended=1)
 
 
-def test_but_not_for_ever(scene: Scene) -> None:
-    async def story() -> None:
-        before = scene.clock.time()
-        async with scene.runtime(napping) as rt:
-            await rt.start(napping.options(id="run"), 1000)
-            await scene.turns()
-            assert await rt.shutdown("30s") == Closed(left=("run",))
-        assert scene.clock.time() - before == pytest.approx(20, abs=0.1)
-
-    scene.play(story())
+async def test_but_not_for_ever(scene: Scene) -> None:
+    before = scene.clock.time()
+    async with scene.runtime(napping) as rt:
+        await rt.start(napping.options(id="run"), 1000)
+        await scene.turns()
+        assert await rt.shutdown("30s") == Closed(left=("run",))
+    assert scene.clock.time() - before == pytest.approx(20, abs=0.1)
 
 
 @pytest.mark.parametrize("turns", range(30))
-def test_a_run_that_is_about_to_go_on_does_not_count_as_waiting(scene: Scene, turns: int) -> None:
+async def test_a_run_that_is_about_to_go_on_does_not_count_as_waiting(scene: Scene, turns: int) -> None:
     """Whatever the turn of the event loop in which it begins: the outcome of a step may be on its way to the body."""
 
-    async def story() -> None:
-        scene.hold("beside")
-        async with scene.runtime(beside) as rt:
-            await begun(rt, scene, beside, until="beside")
-            scene.release("beside")
-            await scene.turns(turns)
-            assert (await rt.shutdown()).left == ()
-
-    scene.play(story())
+    scene.hold("beside")
+    async with scene.runtime(beside) as rt:
+        await begun(rt, scene, beside, until="beside")
+        scene.release("beside")
+        await scene.turns(turns)
+        assert (await rt.shutdown()).left == ()
 
 
-def test_a_run_that_begins_to_sleep_for_long_meanwhile_is_given_back_then(scene: Scene) -> None:
+async def test_a_run_that_begins_to_sleep_for_long_meanwhile_is_given_back_then(scene: Scene) -> None:
     @workflow
     async def drowsy(x: int) -> str:
         await write("a")
         await sleep("1h")
         return "x"
 
-    async def story() -> None:
-        scene.delays["a"] = 5
+    scene.delays["a"] = 5
+    before = scene.clock.time()
+    async with scene.runtime(drowsy) as rt:
+        await begun(rt, scene, drowsy)
+        assert await rt.shutdown() == Closed(left=("run",))
+    assert scene.clock.time() - before == pytest.approx(5, abs=0.1)
+
+
+async def test_a_run_that_waits_for_its_turn_is_given_back_after_a_second(scene: Scene) -> None:
+    scene.hold("first")
+    async with scene.runtime(queueing) as rt:
+        await begun(rt, scene, queueing, "first", until="first", id="first")
+        other = await rt.start(queueing.options(id="second"), "second")
+        await scene.turns()
         before = scene.clock.time()
-        async with scene.runtime(drowsy) as rt:
-            await begun(rt, scene, drowsy)
-            assert await rt.shutdown() == Closed(left=("run",))
-        assert scene.clock.time() - before == pytest.approx(5, abs=0.1)
-
-    scene.play(story())
-
-
-def test_a_run_that_waits_for_its_turn_is_given_back_after_a_second(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("first")
-        async with scene.runtime(queueing) as rt:
-            await begun(rt, scene, queueing, "first", until="first", id="first")
-            other = await rt.start(queueing.options(id="second"), "second")
-            await scene.turns()
-            before = scene.clock.time()
-            ending = asyncio.create_task(rt.shutdown())
-            with pytest.raises(ShuttingDown):
-                await other.result()
-            assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
-            scene.release("first")
-            assert await ending == Closed(ended=1, left=("second",))
-
-    scene.play(story())
+        ending = asyncio.create_task(rt.shutdown())
+        with pytest.raises(ShuttingDown):
+            await other.result()
+        assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
+        scene.release("first")
+        assert await ending == Closed(ended=1, left=("second",))
 
 
-def test_one_whose_turn_comes_sooner_goes_on(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["first"] = 0.5
-        async with scene.runtime(queueing) as rt:
-            await begun(rt, scene, queueing, "first", until="first", id="first")
-            await rt.start(queueing.options(id="second"), "second")
-            await scene.turns()
-            assert await rt.shutdown() == Closed(ended=2)
-
-    scene.play(story())
+async def test_one_whose_turn_comes_sooner_goes_on(scene: Scene) -> None:
+    scene.delays["first"] = 0.5
+    async with scene.runtime(queueing) as rt:
+        await begun(rt, scene, queueing, "first", until="first", id="first")
+        await rt.start(queueing.options(id="second"), "second")
+        await scene.turns()
+        assert await rt.shutdown() == Closed(ended=2)
 
 
-def test_a_run_that_waits_for_room_is_given_back_at_once(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("a")
-        async with scene.runtime(two, max_active_runs=1) as rt:
-            await begun(rt, scene, two)
-            other = await rt.start(two.options(id="other"), 2)
-            waiting = asyncio.create_task(other.result())
-            await scene.turns()
-            ending = asyncio.create_task(rt.shutdown())
-            with pytest.raises(ShuttingDown):
-                await waiting
-            assert (await rt.record("other")).owner is None
-            scene.release("a")
-            assert await ending == Closed(ended=1, left=("other",))
-
-    scene.play(story())
+async def test_a_run_that_waits_for_room_is_given_back_at_once(scene: Scene) -> None:
+    scene.hold("a")
+    async with scene.runtime(two, max_active_runs=1) as rt:
+        await begun(rt, scene, two)
+        other = await rt.start(two.options(id="other"), 2)
+        waiting = asyncio.create_task(other.result())
+        await scene.turns()
+        ending = asyncio.create_task(rt.shutdown())
+        with pytest.raises(ShuttingDown):
+            await waiting
+        assert (await rt.record("other")).owner is None
+        scene.release("a")
+        assert await ending == Closed(ended=1, left=("other",))
 
 
 # Children.
 
 
-def test_a_run_that_goes_on_begins_its_children(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["a"] = 1
-        async with scene.runtime(leading, two) as rt:
-            handle = await begun(rt, scene, leading)
-            waiting = asyncio.create_task(handle.result())
-            assert await rt.shutdown() == Closed(ended=1)
-        assert await waiting == Ok("b")
-
-    scene.play(story())
+async def test_a_run_that_goes_on_begins_its_children(scene: Scene) -> None:
+    scene.delays["a"] = 1
+    async with scene.runtime(leading, two) as rt:
+        handle = await begun(rt, scene, leading)
+        waiting = asyncio.create_task(handle.result())
+        assert await rt.shutdown() == Closed(ended=1)
+    assert await waiting == Ok("b")
 
 
-def test_a_parent_whose_child_sleeps_is_given_back_with_it(scene: Scene) -> None:
-    async def story() -> None:
-        before = scene.clock.time()
-        async with scene.runtime(nightly, sleeping) as rt:
-            await rt.start(nightly.options(id="run"), 1)
-            await scene.turns()
-            assert await rt.shutdown() == Closed(left=("run",))
-        assert scene.clock.time() - before == pytest.approx(0, abs=0.1)
-        async with scene.runtime(nightly, sleeping, store=scene.view()) as rt:
-            assert await (await rt.handle("run")).result() == Ok("awake")
-
-    scene.play(story())
+async def test_a_parent_whose_child_sleeps_is_given_back_with_it(scene: Scene) -> None:
+    before = scene.clock.time()
+    async with scene.runtime(nightly, sleeping) as rt:
+        await rt.start(nightly.options(id="run"), 1)
+        await scene.turns()
+        assert await rt.shutdown() == Closed(left=("run",))
+    assert scene.clock.time() - before == pytest.approx(0, abs=0.1)
+    async with scene.runtime(nightly, sleeping, store=scene.view()) as rt:
+        assert await (await rt.handle("run")).result() == Ok("awake")
 
 
-def test_what_the_parent_does_beside_it_is_recorded(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["beside"] = 5
-        async with scene.runtime(mixed, sleeping) as rt:
-            await begun(rt, scene, mixed, until="beside")
-            assert await rt.shutdown() == Closed(left=("run",))
-        assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
-        async with scene.runtime(mixed, sleeping, store=scene.view()) as rt:
-            assert await (await rt.handle("run")).result() == Ok(["awake", "beside"])
-        assert scene.log.count("beside") == 1
-
-    scene.play(story())
+async def test_what_the_parent_does_beside_it_is_recorded(scene: Scene) -> None:
+    scene.delays["beside"] = 5
+    async with scene.runtime(mixed, sleeping) as rt:
+        await begun(rt, scene, mixed, until="beside")
+        assert await rt.shutdown() == Closed(left=("run",))
+    assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
+    async with scene.runtime(mixed, sleeping, store=scene.view()) as rt:
+        assert await (await rt.handle("run")).result() == Ok(["awake", "beside"])
+    assert scene.log.count("beside") == 1
 
 
 # Meanwhile.
 
 
-def test_no_run_is_begun_or_continued_but_all_can_be_looked_at(scene: Scene) -> None:
-    async def story() -> None:
+async def test_no_run_is_begun_or_continued_but_all_can_be_looked_at(scene: Scene) -> None:
+    scene.hold("a")
+    async with scene.runtime(two) as rt:
+        handle = await begun(rt, scene, two)
+        ending = asyncio.create_task(rt.shutdown())
+        await scene.turns()
+        for refused in (rt.start(two, 2), rt.run(two, 2), rt.resume("run"), rt.retry("run"), rt.fork("run")):
+            with pytest.raises(ShuttingDown):
+                await refused
+        assert (await rt.record("run")).status is Status.RUNNING
+        assert [record.id for record in await rt.runs()] == ["run"]
+        assert await handle.status() is Status.RUNNING
+        scene.release("a")
+        await ending
+        with pytest.raises(ShuttingDown):
+            await rt.record("run")
+
+
+async def test_a_run_that_is_being_stored_when_it_begins_is_executed(scene: Scene) -> None:
+    async with scene.runtime(two) as rt:
+        starting = asyncio.create_task(rt.run(two.options(id="run"), 1))
+        await scene.turns(2)
+        assert scene.log == []
+        await rt.shutdown()
+        assert await starting == Ok("b")
+
+
+async def test_its_events_end_when_a_run_is_given_back(scene: Scene) -> None:
+    seen: list[Fact] = []
+    async with scene.runtime(sleeping) as rt:
+        handle = await rt.start(sleeping.options(id="run"), "1h")
+
+        async def follow() -> None:
+            async for fact in handle.events():
+                seen.append(fact)  # noqa: PERF401 - what came before the error counts
+
+        following = asyncio.create_task(follow())
+        await scene.turns()
         scene.hold("a")
-        async with scene.runtime(two) as rt:
-            handle = await begun(rt, scene, two)
-            ending = asyncio.create_task(rt.shutdown())
-            await scene.turns()
-            for refused in (rt.start(two, 2), rt.run(two, 2), rt.resume("run"), rt.retry("run"), rt.fork("run")):
-                with pytest.raises(ShuttingDown):
-                    await refused
-            assert (await rt.record("run")).status is Status.RUNNING
-            assert [record.id for record in await rt.runs()] == ["run"]
-            assert await handle.status() is Status.RUNNING
-            scene.release("a")
-            await ending
-            with pytest.raises(ShuttingDown):
-                await rt.record("run")
-
-    scene.play(story())
+        await begun(rt, scene, two, id="other")
+        ending = asyncio.create_task(rt.shutdown())
+        with pytest.raises(ShuttingDown):
+            await following
+        scene.release("a")
+        await ending
+    assert [type(fact).__name__ for fact in seen] == ["RunStarted", "TimerSet"]
 
 
-def test_a_run_that_is_being_stored_when_it_begins_is_executed(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime(two) as rt:
-            starting = asyncio.create_task(rt.run(two.options(id="run"), 1))
-            await scene.turns(2)
-            assert scene.log == []
-            await rt.shutdown()
-            assert await starting == Ok("b")
-
-    scene.play(story())
-
-
-def test_its_events_end_when_a_run_is_given_back(scene: Scene) -> None:
-    async def story() -> None:
-        seen: list[Fact] = []
-        async with scene.runtime(sleeping) as rt:
-            handle = await rt.start(sleeping.options(id="run"), "1h")
-
-            async def follow() -> None:
-                async for fact in handle.events():
-                    seen.append(fact)  # noqa: PERF401 - what came before the error counts
-
-            following = asyncio.create_task(follow())
-            await scene.turns()
-            scene.hold("a")
-            await begun(rt, scene, two, id="other")
-            ending = asyncio.create_task(rt.shutdown())
-            with pytest.raises(ShuttingDown):
-                await following
-            scene.release("a")
-            await ending
-        assert [type(fact).__name__ for fact in seen] == ["RunStarted", "TimerSet"]
-
-    scene.play(story())
+async def test_all_who_ask_for_it_wait_for_the_same_shutdown_and_none_of_them_can_stop_it(scene: Scene) -> None:
+    scene.delays["a"] = 5
+    async with scene.runtime(two) as rt:
+        await begun(rt, scene, two)
+        first, second = asyncio.create_task(rt.shutdown()), asyncio.create_task(rt.shutdown(0))
+        await scene.turns()
+        first.cancel()
+        assert await second == Closed(ended=1)
+        assert await rt.shutdown() == Closed(ended=1)
 
 
-def test_all_who_ask_for_it_wait_for_the_same_shutdown_and_none_of_them_can_stop_it(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays["a"] = 5
-        async with scene.runtime(two) as rt:
-            await begun(rt, scene, two)
-            first, second = asyncio.create_task(rt.shutdown()), asyncio.create_task(rt.shutdown(0))
-            await scene.turns()
-            first.cancel()
-            assert await second == Closed(ended=1)
-            assert await rt.shutdown() == Closed(ended=1)
-
-    scene.play(story())
-
-
-def test_a_runtime_that_is_opened_again_has_forgotten_its_shutdown(scene: Scene) -> None:
-    async def story() -> None:
-        rt = scene.runtime(two)
-        for _ in range(2):
-            async with rt:
-                assert await rt.run(two, 1) == Ok("b")
-            with pytest.raises(RunStopped):
-                await rt.run(two, 1)
-
-    scene.play(story())
+async def test_a_runtime_that_is_opened_again_has_forgotten_its_shutdown(scene: Scene) -> None:
+    rt = scene.runtime(two)
+    for _ in range(2):
+        async with rt:
+            assert await rt.run(two, 1) == Ok("b")
+        with pytest.raises(RunStopped):
+            await rt.run(two, 1)
 
 
 # What it came to.
 
 
-def test_effects_that_did_not_finish_in_time_are_abandoned_and_the_exit_status_says_so(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("a")
-        async with scene.runtime(two) as rt:
-            await begun(rt, scene, two)
-            closed = await rt.shutdown("5s")
-        assert closed == Closed(left=("run",), abandoned=("run",))
-        assert closed.exit_status == 75
-        scene.release("a")
-
-    scene.play(story())
+async def test_effects_that_did_not_finish_in_time_are_abandoned_and_the_exit_status_says_so(scene: Scene) -> None:
+    scene.hold("a")
+    async with scene.runtime(two) as rt:
+        await begun(rt, scene, two)
+        closed = await rt.shutdown("5s")
+    assert closed == Closed(left=("run",), abandoned=("run",))
+    assert closed.exit_status == 75
+    scene.release("a")
 
 
-def test_so_are_those_that_happen_at_most_once(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("o")
-        async with scene.runtime(risking) as rt:
-            await begun(rt, scene, risking, until="o")
-            assert (await rt.shutdown(0)).abandoned == ("run",)
-        scene.release("o")
-
-    scene.play(story())
+async def test_so_are_those_that_happen_at_most_once(scene: Scene) -> None:
+    scene.hold("o")
+    async with scene.runtime(risking) as rt:
+        await begun(rt, scene, risking, until="o")
+        assert (await rt.shutdown(0)).abandoned == ("run",)
+    scene.release("o")
 
 
-def test_an_abandoned_effect_of_a_child_is_the_childs(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("b")
-        async with scene.runtime(leading, two) as rt:
-            await begun(rt, scene, leading, until="b")
-            closed = await rt.shutdown("5s")
-        assert (closed.left, closed.abandoned) == (("run",), ("run/two#0",))
-        scene.release("b")
-
-    scene.play(story())
+async def test_an_abandoned_effect_of_a_child_is_the_childs(scene: Scene) -> None:
+    scene.hold("b")
+    async with scene.runtime(leading, two) as rt:
+        await begun(rt, scene, leading, until="b")
+        closed = await rt.shutdown("5s")
+    assert (closed.left, closed.abandoned) == (("run",), ("run/two#0",))
+    scene.release("b")
 
 
-def test_reads_and_runs_that_are_given_back_are_nothing_to_worry_about(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("r")
-        async with scene.runtime(looking, sleeping) as rt:
-            await begun(rt, scene, looking, until="r")
-            await rt.start(sleeping.options(id="asleep"), "1h")
-            closed = await rt.shutdown("5s")
-        assert (sorted(closed.left), closed.abandoned, closed.exit_status) == (["asleep", "run"], (), 0)
-
-    scene.play(story())
+async def test_reads_and_runs_that_are_given_back_are_nothing_to_worry_about(scene: Scene) -> None:
+    scene.hold("r")
+    async with scene.runtime(looking, sleeping) as rt:
+        await begun(rt, scene, looking, until="r")
+        await rt.start(sleeping.options(id="asleep"), "1h")
+        closed = await rt.shutdown("5s")
+    assert (sorted(closed.left), closed.abandoned, closed.exit_status) == (["asleep", "run"], (), 0)
 
 
 class Away(MemoryStore):

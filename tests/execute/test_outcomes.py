@@ -155,68 +155,50 @@ async def fleeting_failure(name: str) -> str:
     return await write(name)
 
 
-def test_an_undeclared_exception_is_unexpected(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            result = await rt.run(divides, 0)
-        assert isinstance(result, Err)
-        assert isinstance(result.error, UnexpectedError)
-        assert "division by zero" in str(result.error)
-
-    scene.play(story())
+async def test_an_undeclared_exception_is_unexpected(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        result = await rt.run(divides, 0)
+    assert isinstance(result, Err)
+    assert isinstance(result.error, UnexpectedError)
+    assert "division by zero" in str(result.error)
 
 
-def test_a_declared_failure_arrives_as_itself(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            assert await rt.run(finds, "nothing") == Err(Missing("nothing"))
-            assert await rt.run(finds, "something") == Ok("something")
-            with pytest.raises(Missing):
-                await finds("nothing")
-
-    scene.play(story())
+async def test_a_declared_failure_arrives_as_itself(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        assert await rt.run(finds, "nothing") == Err(Missing("nothing"))
+        assert await rt.run(finds, "something") == Ok("something")
+        with pytest.raises(Missing):
+            await finds("nothing")
 
 
-def test_a_plain_value_can_be_an_error(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            assert await rt.run(finds_plainly, "nothing") == Err("NOT_FOUND")
-            with pytest.raises(UnwrapError):
-                await finds_plainly("nothing")
-
-    scene.play(story())
+async def test_a_plain_value_can_be_an_error(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        assert await rt.run(finds_plainly, "nothing") == Err("NOT_FOUND")
+        with pytest.raises(UnwrapError):
+            await finds_plainly("nothing")
 
 
-def test_an_attempt_gives_a_result(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            assert await rt.run(attempts, "nothing") == Ok("no what='nothing'")
-            assert await rt.run(attempts, "it") == Ok("it")
-
-    scene.play(story())
+async def test_an_attempt_gives_a_result(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        assert await rt.run(attempts, "nothing") == Ok("no what='nothing'")
+        assert await rt.run(attempts, "it") == Ok("it")
 
 
-def test_a_body_can_catch_what_was_unexpected(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            assert await rt.run(catches, 0) == Ok("ZeroDivisionError")
-
-    scene.play(story())
+async def test_a_body_can_catch_what_was_unexpected(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        assert await rt.run(catches, 0) == Ok("ZeroDivisionError")
 
 
-def test_a_failure_is_the_same_on_replay(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("held")
-        async with scene.runtime() as rt:
-            await rt.start(catches_live.options(id="run"), 1)
-            await scene.until("held")
-            await rt.shutdown(0)
-        scene.release("held")
-        async with scene.runtime() as rt:
-            replayed = await rt.run(catches_live.options(id="run"), 1)
-            assert replayed == await rt.run(catches_live.options(id="fresh"), 1)
-
-    scene.play(story())
+async def test_a_failure_is_the_same_on_replay(scene: Scene) -> None:
+    scene.hold("held")
+    async with scene.runtime() as rt:
+        await rt.start(catches_live.options(id="run"), 1)
+        await scene.until("held")
+        await rt.shutdown(0)
+    scene.release("held")
+    async with scene.runtime() as rt:
+        replayed = await rt.run(catches_live.options(id="run"), 1)
+        assert replayed == await rt.run(catches_live.options(id="fresh"), 1)
 
 
 def test_a_plain_function_runs_in_a_thread(scene: Scene) -> None:
@@ -228,54 +210,42 @@ def test_a_plain_function_runs_in_a_thread(scene: Scene) -> None:
     scene.play(story())
 
 
-def test_a_value_that_is_not_what_was_promised_fails_the_step(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            result = await rt.run(lied_to, 3)
-        assert isinstance(result, Err)
-        assert "unserialisable" in str(result.error)
-
-    scene.play(story())
+async def test_a_value_that_is_not_what_was_promised_fails_the_step(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        result = await rt.run(lied_to, 3)
+    assert isinstance(result, Err)
+    assert "unserialisable" in str(result.error)
 
 
-def test_a_step_that_raises_cancelled_error_by_itself_fails(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            result = await rt.run(cancels_itself, 3)
-        assert isinstance(result, Err)
-        assert isinstance(result.error, UnexpectedError)
-
-    scene.play(story())
+async def test_a_step_that_raises_cancelled_error_by_itself_fails(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        result = await rt.run(cancels_itself, 3)
+    assert isinstance(result, Err)
+    assert isinstance(result.error, UnexpectedError)
 
 
-def test_a_step_that_raises_a_base_exception_does_not_leave_the_run_hanging(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            result = await rt.run(dies, 3)
-        assert isinstance(result, Err)
-        assert isinstance(result.error, UnexpectedError)
-
-    scene.play(story())
+async def test_a_step_that_raises_a_base_exception_does_not_leave_the_run_hanging(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        result = await rt.run(dies, 3)
+    assert isinstance(result, Err)
+    assert isinstance(result.error, UnexpectedError)
 
 
-def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("o")
-        async with scene.runtime() as rt:
-            await rt.start(precious.options(id="run"), 1)
-            await scene.until("o")
-            await rt.shutdown(0)
-        async with scene.runtime() as rt:
-            result = await rt.run(precious.options(id="run"), 1)
-        scene.release("o")
-        assert isinstance(result, Err)
-        assert isinstance(result.error, UnexpectedError)
-        assert result.error.cause_code == "ambiguous-effect"
-        assert result.error.hint == "register a function with @once.verify that finds out"
-        assert scene.log.count("o") == 1
-        assert scene.facts("run")[1] == "StepStarted once#0"
-
-    scene.play(story())
+async def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> None:
+    scene.hold("o")
+    async with scene.runtime() as rt:
+        await rt.start(precious.options(id="run"), 1)
+        await scene.until("o")
+        await rt.shutdown(0)
+    async with scene.runtime() as rt:
+        result = await rt.run(precious.options(id="run"), 1)
+    scene.release("o")
+    assert isinstance(result, Err)
+    assert isinstance(result.error, UnexpectedError)
+    assert result.error.cause_code == "ambiguous-effect"
+    assert result.error.hint == "register a function with @once.verify that finds out"
+    assert scene.log.count("o") == 1
+    assert scene.facts("run")[1] == "StepStarted once#0"
 
 
 def interrupted(scene: Scene, verified: bool) -> Ok[str] | Err[Exception]:
@@ -314,43 +284,31 @@ def test_what_did_not_happen_as_its_verification_knows_is_done(scene: Scene) -> 
     assert scene.log.count("o") == 2
 
 
-def test_what_happens_once_is_done_when_its_start_was_not_stored(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            assert await rt.run(precious.options(id="run"), 1) == Ok("after")
-        assert scene.log == ["o", "o done", "after", "after done"]
-
-    scene.play(story())
+async def test_what_happens_once_is_done_when_its_start_was_not_stored(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        assert await rt.run(precious.options(id="run"), 1) == Ok("after")
+    assert scene.log == ["o", "o done", "after", "after done"]
 
 
-def test_a_declared_failure_of_what_happens_once_is_its_outcome(scene: Scene) -> None:
-    async def story() -> None:
-        scene.fails["o"] = Declined("o")
-        async with scene.runtime() as rt:
-            assert await rt.run(precious.options(id="run"), 1) == Err(Declined("o"))
-            assert (await rt.runs())[0].status is Status.FAILED
-
-    scene.play(story())
+async def test_a_declared_failure_of_what_happens_once_is_its_outcome(scene: Scene) -> None:
+    scene.fails["o"] = Declined("o")
+    async with scene.runtime() as rt:
+        assert await rt.run(precious.options(id="run"), 1) == Err(Declined("o"))
+        assert (await rt.runs())[0].status is Status.FAILED
 
 
-def test_a_run_that_is_not_durable_means_the_same_and_stores_nothing(scene: Scene) -> None:
-    async def story() -> None:
-        scene.fails["bad"] = Declined("bad")
-        async with scene.runtime() as rt:
-            result = await rt.run(fleeting, 1)
-            assert result == Ok(["a", "b", "Ok('c')", "Err(Missing(what='nothing'))"])
-            assert await rt.run(fleeting_failure, "bad") == Err(Declined("bad"))
-            assert list(await rt.runs()) == []
-        assert scene.store.appends == 0
-
-    scene.play(story())
+async def test_a_run_that_is_not_durable_means_the_same_and_stores_nothing(scene: Scene) -> None:
+    scene.fails["bad"] = Declined("bad")
+    async with scene.runtime() as rt:
+        result = await rt.run(fleeting, 1)
+        assert result == Ok(["a", "b", "Ok('c')", "Err(Missing(what='nothing'))"])
+        assert await rt.run(fleeting_failure, "bad") == Err(Declined("bad"))
+        assert list(await rt.runs()) == []
+    assert scene.store.appends == 0
 
 
-def test_a_step_outside_of_a_workflow_is_its_function(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime():
-            assert await write("a") == "a"
-            assert await found.attempt("nothing") == Err(Missing("nothing"))
-        assert scene.store.appends == 0
-
-    scene.play(story())
+async def test_a_step_outside_of_a_workflow_is_its_function(scene: Scene) -> None:
+    async with scene.runtime():
+        assert await write("a") == "a"
+        assert await found.attempt("nothing") == Err(Missing("nothing"))
+    assert scene.store.appends == 0

@@ -191,38 +191,32 @@ def test_other_arguments(scene: Scene) -> None:
     )
 
 
-def test_what_is_said_of_a_run_when_the_code_is_checked_is_the_same(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("last")
-        async with scene.runtime() as rt:
-            await rt.start(before.options(id="order:7"), 1)
-            await scene.until("last")
-            await rt.shutdown(0)
-        scene.release("last")
-        await scene.turns()
-        async with scene.runtime(no_such_step) as rt:
-            (verdict,) = await rt.check()
-        assert verdict.answer == "does-not-fit"
-        assert verdict.reason.startswith("run 'order:7' does not fit the code of order: its 1st call of write")
-
-    scene.play(story())
+async def test_what_is_said_of_a_run_when_the_code_is_checked_is_the_same(scene: Scene) -> None:
+    scene.hold("last")
+    async with scene.runtime() as rt:
+        await rt.start(before.options(id="order:7"), 1)
+        await scene.until("last")
+        await rt.shutdown(0)
+    scene.release("last")
+    await scene.turns()
+    async with scene.runtime(no_such_step) as rt:
+        (verdict,) = await rt.check()
+    assert verdict.answer == "does-not-fit"
+    assert verdict.reason.startswith("run 'order:7' does not fit the code of order: its 1st call of write")
 
 
 @pytest.mark.parametrize("way", ["write", "read"])
-def test_a_run_goes_on_whose_step_was_looked_up_when_it_ran(scene: Scene, way: str) -> None:
-    async def story() -> None:
-        scene.hold("last")
-        async with scene.runtime() as rt:
-            await rt.start(by_table.options(id="run"), way)
-            await scene.until("last")
-            await rt.shutdown(0)
-        scene.release("last")
-        await scene.turns()
-        async with scene.runtime(by_table, store=scene.view(), ttl=1) as rt:
-            (verdict,) = await rt.check()
-            assert verdict.answer == "unknown"
-            assert "WAYS[way] is looked up when it runs" in verdict.reason
-            assert await (await rt.handle("run")).result() == Ok("abclast")
-        assert scene.log.count("a") == scene.log.count("b") == 1
-
-    scene.play(story())
+async def test_a_run_goes_on_whose_step_was_looked_up_when_it_ran(scene: Scene, way: str) -> None:
+    scene.hold("last")
+    async with scene.runtime() as rt:
+        await rt.start(by_table.options(id="run"), way)
+        await scene.until("last")
+        await rt.shutdown(0)
+    scene.release("last")
+    await scene.turns()
+    async with scene.runtime(by_table, store=scene.view(), ttl=1) as rt:
+        (verdict,) = await rt.check()
+        assert verdict.answer == "unknown"
+        assert "WAYS[way] is looked up when it runs" in verdict.reason
+        assert await (await rt.handle("run")).result() == Ok("abclast")
+    assert scene.log.count("a") == scene.log.count("b") == 1

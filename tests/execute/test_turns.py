@@ -108,188 +108,155 @@ def finished(scene: Scene) -> list[str]:
 # What is stored before
 
 
-def test_what_was_delivered_while_an_effect_waited_for_its_turn_is_stored_before_it_begins(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays.update(long=1, look=0.95)  # reads wait for company, longer than these 50 ms
-        scene.hold("a")
-        async with scene.runtime() as rt:
-            await rt.start(holding, "long")
-            await scene.until("long")
-            handle = await rt.start(seating.options(id="run"), "a")
-            await scene.clock.advance("1s")
-            await scene.until("a")
-            assert "look done" in scene.log
-            assert finished(scene) == ["read"]
-            scene.release("a")
-            assert await handle.result() == Ok("alook")
-
-    scene.play(story())
+async def test_what_was_delivered_while_an_effect_waited_for_its_turn_is_stored_before_it_begins(scene: Scene) -> None:
+    scene.delays.update(long=1, look=0.95)  # reads wait for company, longer than these 50 ms
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        await rt.start(holding, "long")
+        await scene.until("long")
+        handle = await rt.start(seating.options(id="run"), "a")
+        await scene.clock.advance("1s")
+        await scene.until("a")
+        assert "look done" in scene.log
+        assert finished(scene) == ["read"]
+        scene.release("a")
+        assert await handle.result() == Ok("alook")
 
 
-def test_a_read_that_waited_for_its_turn_does_not_wait_for_that(scene: Scene) -> None:
-    async def story() -> None:
-        scene.delays.update(long=1, look=0.95)
-        scene.hold("a")
-        async with scene.runtime() as rt:
-            await rt.start(holding, "long")
-            await scene.until("long")
-            handle = await rt.start(seating_a_read.options(id="run"), "a")
-            await scene.clock.advance("1s")
-            await scene.until("a")
-            assert "look done" in scene.log
-            assert finished(scene) == []
-            scene.release("a")
-            assert await handle.result() == Ok("alook")
-
-    scene.play(story())
+async def test_a_read_that_waited_for_its_turn_does_not_wait_for_that(scene: Scene) -> None:
+    scene.delays.update(long=1, look=0.95)
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        await rt.start(holding, "long")
+        await scene.until("long")
+        handle = await rt.start(seating_a_read.options(id="run"), "a")
+        await scene.clock.advance("1s")
+        await scene.until("a")
+        assert "look done" in scene.log
+        assert finished(scene) == []
+        scene.release("a")
+        assert await handle.result() == Ok("alook")
 
 
 @pytest.mark.parametrize("flow", [rating, rating_a_read])
-def test_so_is_what_was_delivered_while_a_second_attempt_waited_for_its_turn(scene: Scene, flow: Flow) -> None:
-    async def story() -> None:
-        scene.delays["look"] = 9.95
-        scene.failing["a"] = [ConnectionError("down")]
-        async with scene.runtime() as rt:
-            handle = await rt.start(flow.options(id="run"), "a")
-            await scene.until("a failed")
-            scene.hold("a")
-            await scene.clock.advance("10s")
-            await scene.turns()
-            assert "look done" in scene.log
-            assert scene.attempts["a"] == [1, 2]
-            assert finished(scene) == ["read"]
-            scene.release("a")
-            assert await handle.result() == Ok("alook")
-
-    scene.play(story())
+async def test_so_is_what_was_delivered_while_a_second_attempt_waited_for_its_turn(scene: Scene, flow: Flow) -> None:
+    scene.delays["look"] = 9.95
+    scene.failing["a"] = [ConnectionError("down")]
+    async with scene.runtime() as rt:
+        handle = await rt.start(flow.options(id="run"), "a")
+        await scene.until("a failed")
+        scene.hold("a")
+        await scene.clock.advance("10s")
+        await scene.turns()
+        assert "look done" in scene.log
+        assert scene.attempts["a"] == [1, 2]
+        assert finished(scene) == ["read"]
+        scene.release("a")
+        assert await handle.result() == Ok("alook")
 
 
-def test_an_effect_that_had_not_to_wait_costs_no_further_commit(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            scene.store.appends = 0
-            assert await rt.run(in_a_row, "a") == Ok("a")
-            assert scene.store.appends == 6
-
-    scene.play(story())
+async def test_an_effect_that_had_not_to_wait_costs_no_further_commit(scene: Scene) -> None:
+    async with scene.runtime() as rt:
+        scene.store.appends = 0
+        assert await rt.run(in_a_row, "a") == Ok("a")
+        assert scene.store.appends == 6
 
 
 # What is known after a restart
 
 
-def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run_was_given_back_while_it_was_stored(
+async def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run_was_given_back_while_it_was_stored(
     scene: Scene,
 ) -> None:
-    async def story() -> None:
-        stored = scene.memory.append
-        storing, released = asyncio.Event(), asyncio.Event()
+    stored = scene.memory.append
+    storing, released = asyncio.Event(), asyncio.Event()
 
-        async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
-            if any(isinstance(fact, StepStarted) for append in batch for fact in append.facts):
-                storing.set()
-                await released.wait()
-            return await stored(batch)
+    async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
+        if any(isinstance(fact, StepStarted) for append in batch for fact in append.facts):
+            storing.set()
+            await released.wait()
+        return await stored(batch)
 
-        scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
-        async with scene.runtime() as rt:
-            await rt.start(at_most_once.options(id="run"), "a")
-            await storing.wait()
-            closing = asyncio.create_task(rt.shutdown(go_on=0))
-            await scene.turns()
+    scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
+    async with scene.runtime() as rt:
+        await rt.start(at_most_once.options(id="run"), "a")
+        await storing.wait()
+        closing = asyncio.create_task(rt.shutdown(go_on=0))
+        await scene.turns()
+        released.set()
+        await closing
+    assert scene.log == []
+    assert scene.facts("run") == ["RunStarted", "StepStarted once#0", "StepWithheld once#0"]
+    async with scene.runtime(at_most_once, store=scene.view()) as rt:
+        assert await (await rt.handle("run")).result() == Ok("a")
+
+
+async def test_a_run_is_given_back_once_everything_is_stored_that_happened_in_it_here(scene: Scene) -> None:
+    stored = scene.memory.append
+    storing, released = asyncio.Event(), asyncio.Event()
+
+    async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
+        if any(isinstance(fact, StepFinished) for append in batch for fact in append.facts):
+            storing.set()
+            await released.wait()
+        return await stored(batch)
+
+    scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
+    async with scene.runtime() as rt:
+        await rt.start(in_a_row.options(id="run"), "a")
+        await storing.wait()
+        closing = asyncio.create_task(rt.shutdown(go_on=0))
+        await scene.turns(1000)
+        async with scene.runtime(in_a_row, store=scene.view()) as other:
+            await scene.clock.advance("10s")  # it looks for runs that nobody executes
             released.set()
             await closing
-        assert scene.log == []
-        assert scene.facts("run") == ["RunStarted", "StepStarted once#0", "StepWithheld once#0"]
-        async with scene.runtime(at_most_once, store=scene.view()) as rt:
-            assert await (await rt.handle("run")).result() == Ok("a")
-
-    scene.play(story())
-
-
-def test_a_run_is_given_back_once_everything_is_stored_that_happened_in_it_here(scene: Scene) -> None:
-    async def story() -> None:
-        stored = scene.memory.append
-        storing, released = asyncio.Event(), asyncio.Event()
-
-        async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
-            if any(isinstance(fact, StepFinished) for append in batch for fact in append.facts):
-                storing.set()
-                await released.wait()
-            return await stored(batch)
-
-        scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
-        async with scene.runtime() as rt:
-            await rt.start(in_a_row.options(id="run"), "a")
-            await storing.wait()
-            closing = asyncio.create_task(rt.shutdown(go_on=0))
-            await scene.turns(1000)
-            async with scene.runtime(in_a_row, store=scene.view()) as other:
-                await scene.clock.advance("10s")  # it looks for runs that nobody executes
-                released.set()
-                await closing
-                assert await (await other.handle("run")).result() == Ok("a")
-        assert scene.attempts == {f"a{index}": [1] for index in range(5)}
-        assert [fact.step for fact in scene.stored("run", StepWithheld)] == ["seated"]
-
-    scene.play(story())
+            assert await (await other.handle("run")).result() == Ok("a")
+    assert scene.attempts == {f"a{index}": [1] for index in range(5)}
+    assert [fact.step for fact in scene.stored("run", StepWithheld)] == ["seated"]
 
 
 @pytest.mark.parametrize("flow", [holding_an_effect, holding_what_happens_once])
-def test_an_effect_that_waited_for_its_turn_when_its_run_was_given_back_is_cancelled_at_once_afterwards(
+async def test_an_effect_that_waited_for_its_turn_when_its_run_was_given_back_is_cancelled_at_once_afterwards(
     scene: Scene, flow: Flow
 ) -> None:
-    async def story() -> None:
-        await held_up(scene, flow, holds="long")
-        assert await cancelled_later(scene, flow, holds="other")
-        assert "a" not in scene.attempts
-
-    scene.play(story())
+    await held_up(scene, flow, holds="long")
+    assert await cancelled_later(scene, flow, holds="other")
+    assert "a" not in scene.attempts
 
 
-def test_so_is_one_that_waited_for_its_turn_in_both_processes_that_gave_it_back(scene: Scene) -> None:
-    async def story() -> None:
-        await held_up(scene, holding_an_effect, holds="long")
-        await held_up(scene, holding_an_effect, holds="longer")
-        assert await cancelled_later(scene, holding_an_effect, holds="other")
-        assert "a" not in scene.attempts
-        assert len(scene.stored("run", StepWithheld)) == 2
-
-    scene.play(story())
+async def test_so_is_one_that_waited_for_its_turn_in_both_processes_that_gave_it_back(scene: Scene) -> None:
+    await held_up(scene, holding_an_effect, holds="long")
+    await held_up(scene, holding_an_effect, holds="longer")
+    assert await cancelled_later(scene, holding_an_effect, holds="other")
+    assert "a" not in scene.attempts
+    assert len(scene.stored("run", StepWithheld)) == 2
 
 
-def test_one_that_a_later_process_may_have_begun_is_executed_before_it_is_cancelled(scene: Scene) -> None:
-    async def story() -> None:
-        await held_up(scene, holding_an_effect, holds="long")
-        scene.hold("a")
-        async with alone(scene) as rt:
-            await rt.start(holding_an_effect.options(id="run"), "a")
-            await scene.until("a")
-            await rt.shutdown(0)
-        scene.release("a")
-        assert not await cancelled_later(scene, holding_an_effect, holds="other")
-        assert scene.attempts["a"] == [1, 1]
-
-    scene.play(story())
+async def test_one_that_a_later_process_may_have_begun_is_executed_before_it_is_cancelled(scene: Scene) -> None:
+    await held_up(scene, holding_an_effect, holds="long")
+    scene.hold("a")
+    async with alone(scene) as rt:
+        await rt.start(holding_an_effect.options(id="run"), "a")
+        await scene.until("a")
+        await rt.shutdown(0)
+    scene.release("a")
+    assert not await cancelled_later(scene, holding_an_effect, holds="other")
+    assert scene.attempts["a"] == [1, 1]
 
 
-def test_what_happens_at_most_once_has_not_begun_if_no_start_is_stored(scene: Scene) -> None:
-    async def story() -> None:
-        await held_up(scene, holding_what_happens_once, holds="long")
-        scene.memory._runs["run"].facts.pop()  # as if the process had died instead
-        assert await cancelled_later(scene, holding_what_happens_once, holds="other")
-        assert "a" not in scene.attempts
-
-    scene.play(story())
+async def test_what_happens_at_most_once_has_not_begun_if_no_start_is_stored(scene: Scene) -> None:
+    await held_up(scene, holding_what_happens_once, holds="long")
+    scene.memory._runs["run"].facts.pop()  # as if the process had died instead
+    assert await cancelled_later(scene, holding_what_happens_once, holds="other")
+    assert "a" not in scene.attempts
 
 
-def test_a_fork_does_not_take_over_what_was_withheld(scene: Scene) -> None:
-    async def story() -> None:
-        await held_up(scene, holding_an_effect, holds="long")
-        async with alone(scene) as rt:
-            plan = await rt.plan_fork("run")
-            assert plan.kept == ()
-
-    scene.play(story())
+async def test_a_fork_does_not_take_over_what_was_withheld(scene: Scene) -> None:
+    await held_up(scene, holding_an_effect, holds="long")
+    async with alone(scene) as rt:
+        plan = await rt.plan_fork("run")
+        assert plan.kept == ()
 
 
 def alone(scene: Scene) -> Runtime:

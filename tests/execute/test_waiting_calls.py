@@ -167,209 +167,177 @@ def ended_as_cancelled(result: Any) -> bool:
 
 
 @pytest.mark.parametrize(("flow", "call"), [(short, "soon#0"), (long, "later#0"), (long_read, "later_read#0")])
-def test_a_call_that_waits_for_its_next_attempt_is_cancelled_at_once(scene: Scene, flow: Flow, call: str) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        async with scene.runtime() as rt:
-            handle = await rt.start(flow.options(id="run"), "a")
-            await scene.clock.settle()
-            before = scene.clock.time()
-            await handle.cancel()
-            assert ended_as_cancelled(await handle.result())
-            assert scene.clock.time() == before
-        assert scene.attempts["a"] == [1]
-        assert cancelled(scene) == [(call, 1)]
-
-    scene.play(story())
+async def test_a_call_that_waits_for_its_next_attempt_is_cancelled_at_once(scene: Scene, flow: Flow, call: str) -> None:
+    scene.failing["a"] = [Busy("a")]
+    async with scene.runtime() as rt:
+        handle = await rt.start(flow.options(id="run"), "a")
+        await scene.clock.settle()
+        before = scene.clock.time()
+        await handle.cancel()
+        assert ended_as_cancelled(await handle.result())
+        assert scene.clock.time() == before
+    assert scene.attempts["a"] == [1]
+    assert cancelled(scene) == [(call, 1)]
 
 
-def test_a_call_that_waits_for_its_turn_is_cancelled_at_once_and_gives_its_place_to_the_next(scene: Scene) -> None:
-    async def story() -> None:
-        for name in "abc":
-            scene.hold(name)
-        async with scene.runtime() as rt:
-            runs = {name: await rt.start(serving.options(id=name), name) for name in "abc"}
-            await scene.clock.settle()
-            before = scene.clock.time()
-            await runs["b"].cancel()
-            assert ended_as_cancelled(await runs["b"].result())
-            assert scene.clock.time() == before
-            scene.release("a")
-            await scene.until("c")
-            scene.release("c")
-            assert await runs["c"].result() == Ok("c")
-        assert "b" not in scene.log
-        assert cancelled(scene, "b") == [("served#0", 0)]
-
-    scene.play(story())
-
-
-def test_a_call_that_waits_before_an_open_circuit_is_cancelled_at_once_and_the_next_is_let_in(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [ValueError("down")]
-        async with scene.runtime() as rt:
-            assert (await rt.run(guarding, "a")).is_err()
-            runs = {name: await rt.start(guarding.options(id=name), name) for name in "bc"}
-            await scene.clock.settle()
-            before = scene.clock.time()
-            await runs["b"].cancel()
-            assert ended_as_cancelled(await runs["b"].result())
-            assert scene.clock.time() == before
-            assert await runs["c"].result() == Ok("c")
-        assert cancelled(scene, "b") == [("guarded#0", 0)]
-
-    scene.play(story())
+async def test_a_call_that_waits_for_its_turn_is_cancelled_at_once_and_gives_its_place_to_the_next(
+    scene: Scene,
+) -> None:
+    for name in "abc":
+        scene.hold(name)
+    async with scene.runtime() as rt:
+        runs = {name: await rt.start(serving.options(id=name), name) for name in "abc"}
+        await scene.clock.settle()
+        before = scene.clock.time()
+        await runs["b"].cancel()
+        assert ended_as_cancelled(await runs["b"].result())
+        assert scene.clock.time() == before
+        scene.release("a")
+        await scene.until("c")
+        scene.release("c")
+        assert await runs["c"].result() == Ok("c")
+    assert "b" not in scene.log
+    assert cancelled(scene, "b") == [("served#0", 0)]
 
 
-def test_the_losers_of_a_race_that_wait_for_an_attempt_end_at_once(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing.update(a=[Busy("a")], b=[Busy("b")])
-        scene.delays["fast"] = 1
-        async with scene.runtime() as rt:
-            before = scene.clock.time()
-            assert await rt.run(losing.options(id="run"), "a") == Ok("after fast")
-            assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
-        assert sorted(cancelled(scene)) == [("later#0", 1), ("later_read#0", 1)]
-
-    scene.play(story())
-
-
-def test_the_siblings_of_a_failure_that_wait_end_at_once(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing.update(a=[Busy("a")], fails=[Declined("fails")])
-        scene.delays["fails"] = 1
-        scene.hold("other")
-        async with scene.runtime() as rt:
-            other = await rt.start(serving, "other")
-            await scene.until("other")
-            before = scene.clock.time()
-            assert await rt.run(sibling.options(id="run"), "a") == Ok("after")
-            assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
-            scene.release("other")
-            await other.result()
-        assert sorted(cancelled(scene)) == [("later#0", 1), ("served#0", 0)]
-
-    scene.play(story())
+async def test_a_call_that_waits_before_an_open_circuit_is_cancelled_at_once_and_the_next_is_let_in(
+    scene: Scene,
+) -> None:
+    scene.failing["a"] = [ValueError("down")]
+    async with scene.runtime() as rt:
+        assert (await rt.run(guarding, "a")).is_err()
+        runs = {name: await rt.start(guarding.options(id=name), name) for name in "bc"}
+        await scene.clock.settle()
+        before = scene.clock.time()
+        await runs["b"].cancel()
+        assert ended_as_cancelled(await runs["b"].result())
+        assert scene.clock.time() == before
+        assert await runs["c"].result() == Ok("c")
+    assert cancelled(scene, "b") == [("guarded#0", 0)]
 
 
-def test_work_of_a_key_that_was_cancelled_in_a_delay_begins_to_count_anew(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a"), Busy("a")]
-        scene.delays["fast"] = 1
-        async with scene.runtime(raced_key) as rt:
-            await rt.start(raced_key.options(id="run"), "a")
-            await scene.clock.advance("5s")
-        assert scene.attempts["a"] == [1, 1]
-        async with scene.runtime(raced_key, store=scene.view()) as rt:
-            assert await (await rt.handle("run")).result() == Ok("a")
-        assert scene.attempts["a"] == [1, 1, 2]
+async def test_the_losers_of_a_race_that_wait_for_an_attempt_end_at_once(scene: Scene) -> None:
+    scene.failing.update(a=[Busy("a")], b=[Busy("b")])
+    scene.delays["fast"] = 1
+    async with scene.runtime() as rt:
+        before = scene.clock.time()
+        assert await rt.run(losing.options(id="run"), "a") == Ok("after fast")
+        assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
+    assert sorted(cancelled(scene)) == [("later#0", 1), ("later_read#0", 1)]
 
-    scene.play(story())
+
+async def test_the_siblings_of_a_failure_that_wait_end_at_once(scene: Scene) -> None:
+    scene.failing.update(a=[Busy("a")], fails=[Declined("fails")])
+    scene.delays["fails"] = 1
+    scene.hold("other")
+    async with scene.runtime() as rt:
+        other = await rt.start(serving, "other")
+        await scene.until("other")
+        before = scene.clock.time()
+        assert await rt.run(sibling.options(id="run"), "a") == Ok("after")
+        assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
+        scene.release("other")
+        await other.result()
+    assert sorted(cancelled(scene)) == [("later#0", 1), ("served#0", 0)]
+
+
+async def test_work_of_a_key_that_was_cancelled_in_a_delay_begins_to_count_anew(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a"), Busy("a")]
+    scene.delays["fast"] = 1
+    async with scene.runtime(raced_key) as rt:
+        await rt.start(raced_key.options(id="run"), "a")
+        await scene.clock.advance("5s")
+    assert scene.attempts["a"] == [1, 1]
+    async with scene.runtime(raced_key, store=scene.view()) as rt:
+        assert await (await rt.handle("run")).result() == Ok("a")
+    assert scene.attempts["a"] == [1, 1, 2]
 
 
 # Cancelling what is under way
 
 
-def test_an_attempt_of_an_effect_that_is_under_way_finishes_and_none_follows(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        scene.hold("a")
-        async with scene.runtime() as rt:
-            handle = await rt.start(long.options(id="run"), "a")
-            await scene.until("a")
-            await handle.cancel()
-            await scene.turns()
-            scene.release("a")
-            before = scene.clock.time()
-            assert ended_as_cancelled(await handle.result())
-            assert scene.clock.time() == before
-        assert scene.attempts["a"] == [1]
-        assert scene.facts("run") == [
-            "RunStarted", "CancelRequested", "StepFinished later#0 failure", "RunFinished cancelled",
-        ]  # fmt: skip
-
-    scene.play(story())
+async def test_an_attempt_of_an_effect_that_is_under_way_finishes_and_none_follows(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a")]
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        handle = await rt.start(long.options(id="run"), "a")
+        await scene.until("a")
+        await handle.cancel()
+        await scene.turns()
+        scene.release("a")
+        before = scene.clock.time()
+        assert ended_as_cancelled(await handle.result())
+        assert scene.clock.time() == before
+    assert scene.attempts["a"] == [1]
+    assert scene.facts("run") == [
+        "RunStarted", "CancelRequested", "StepFinished later#0 failure", "RunFinished cancelled",
+    ]  # fmt: skip
 
 
-def test_an_effect_that_has_ended_is_recorded_though_its_sibling_failed_in_the_same_instant(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["fails"] = [Declined("fails")]
-        scene.hold("fails")
-        scene.hold("effect")
-        async with scene.runtime() as rt:
-            handle = await rt.start(pair.options(id="run"), "a")
-            await scene.until("effect")
-            scene.release("fails")
-            scene.release("effect")
-            assert await handle.result() == Ok("after")
-        assert scene.facts("run")[1:3] == ["StepFinished write#0 failure", "StepFinished write#1 value"]
-        assert cancelled(scene) == []
-
-    scene.play(story())
+async def test_an_effect_that_has_ended_is_recorded_though_its_sibling_failed_in_the_same_instant(scene: Scene) -> None:
+    scene.failing["fails"] = [Declined("fails")]
+    scene.hold("fails")
+    scene.hold("effect")
+    async with scene.runtime() as rt:
+        handle = await rt.start(pair.options(id="run"), "a")
+        await scene.until("effect")
+        scene.release("fails")
+        scene.release("effect")
+        assert await handle.result() == Ok("after")
+    assert scene.facts("run")[1:3] == ["StepFinished write#0 failure", "StepFinished write#1 value"]
+    assert cancelled(scene) == []
 
 
-def test_a_fallback_does_not_answer_for_a_call_that_nobody_wants_any_more(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        scene.hold("a")
-        async with scene.runtime() as rt:
-            handle = await rt.start(replacing.options(id="run"), "a")
-            await scene.until("a")
-            await handle.cancel()
-            await scene.turns()
-            scene.release("a")
-            assert ended_as_cancelled(await handle.result())
-        assert "replacement" not in scene.log
-        assert [fact.ending for fact in scene.stored("run", StepFinished)] == ["failure"]
-
-    scene.play(story())
+async def test_a_fallback_does_not_answer_for_a_call_that_nobody_wants_any_more(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a")]
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        handle = await rt.start(replacing.options(id="run"), "a")
+        await scene.until("a")
+        await handle.cancel()
+        await scene.turns()
+        scene.release("a")
+        assert ended_as_cancelled(await handle.result())
+    assert "replacement" not in scene.log
+    assert [fact.ending for fact in scene.stored("run", StepFinished)] == ["failure"]
 
 
-def test_a_fallback_of_an_effect_that_is_under_way_finishes_and_is_recorded(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        scene.hold("replacement")
-        async with scene.runtime() as rt:
-            handle = await rt.start(replacing.options(id="run"), "a")
-            await scene.until("replacement")
-            await handle.cancel()
-            await scene.turns()
-            scene.release("replacement")
-            assert ended_as_cancelled(await handle.result())
-        assert [(fact.ending, fact.source) for fact in scene.stored("run", StepFinished)] == [("value", "fallback")]
-
-    scene.play(story())
+async def test_a_fallback_of_an_effect_that_is_under_way_finishes_and_is_recorded(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a")]
+    scene.hold("replacement")
+    async with scene.runtime() as rt:
+        handle = await rt.start(replacing.options(id="run"), "a")
+        await scene.until("replacement")
+        await handle.cancel()
+        await scene.turns()
+        scene.release("replacement")
+        assert ended_as_cancelled(await handle.result())
+    assert [(fact.ending, fact.source) for fact in scene.stored("run", StepFinished)] == [("value", "fallback")]
 
 
-def test_a_fallback_of_an_effect_finishes_during_a_shutdown(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        scene.delays["replacement"] = 5
-        async with scene.runtime() as rt:
-            await rt.start(replacing.options(id="run"), "a")
-            await scene.until("replacement")
-        assert [(fact.ending, fact.source) for fact in scene.stored("run", StepFinished)] == [("value", "fallback")]
-
-    scene.play(story())
+async def test_a_fallback_of_an_effect_finishes_during_a_shutdown(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a")]
+    scene.delays["replacement"] = 5
+    async with scene.runtime() as rt:
+        await rt.start(replacing.options(id="run"), "a")
+        await scene.until("replacement")
+    assert [(fact.ending, fact.source) for fact in scene.stored("run", StepFinished)] == [("value", "fallback")]
 
 
 @pytest.mark.parametrize("flow", [turning, turning_with_fallback])
-def test_a_read_that_turns_its_cancellation_into_an_error_is_neither_repeated_nor_replaced(
+async def test_a_read_that_turns_its_cancellation_into_an_error_is_neither_repeated_nor_replaced(
     scene: Scene, flow: Flow
 ) -> None:
-    async def story() -> None:
-        scene.hold("a")
-        async with scene.runtime() as rt:
-            handle = await rt.start(flow.options(id="run"), "a")
-            await scene.until("a")
-            await handle.cancel()
-            assert ended_as_cancelled(await handle.result())
-            await scene.clock.advance("1m")
-        assert scene.log == ["a", "a cancelled"]
-        assert isinstance(last_fact(scene), RunFinished)
-        assert [attempts for _, attempts in cancelled(scene)] == [1]
-
-    scene.play(story())
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        handle = await rt.start(flow.options(id="run"), "a")
+        await scene.until("a")
+        await handle.cancel()
+        assert ended_as_cancelled(await handle.result())
+        await scene.clock.advance("1m")
+    assert scene.log == ["a", "a cancelled"]
+    assert isinstance(last_fact(scene), RunFinished)
+    assert [attempts for _, attempts in cancelled(scene)] == [1]
 
 
 def last_fact(scene: Scene) -> Fact:
@@ -380,125 +348,109 @@ def last_fact(scene: Scene) -> Fact:
 
 
 @pytest.mark.parametrize("asked", ["while it is down", "after it is resumed"])
-def test_a_call_that_was_interrupted_in_a_recorded_delay_is_cancelled_at_once(scene: Scene, asked: str) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        async with scene.runtime() as rt:
-            await rt.start(long.options(id="run"), "a")
-            await scene.clock.settle()
-        before = scene.clock.time()
-        if asked == "while it is down":
-            await scene.memory.request_cancel("run", "enough")
-        async with scene.runtime(long, store=scene.view()) as rt:
-            handle = await rt.handle("run")
-            await scene.clock.settle()
-            if asked != "while it is down":
-                await handle.cancel()
-            assert ended_as_cancelled(await handle.result())
-        assert scene.clock.time() == before
-        assert scene.attempts["a"] == [1]
-        assert cancelled(scene) == [("later#0", 1)]
-
-    scene.play(story())
-
-
-def test_an_attempt_that_may_have_been_under_way_is_made_again_before_a_cancellation(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        async with scene.runtime() as rt:
-            await rt.start(long.options(id="run"), "a")
-            await scene.clock.advance("5s")
-            scene.hold("a")
-            await scene.clock.advance("5s")
-            await rt.shutdown(0)  # the second attempt is lost
-        scene.release("a")
+async def test_a_call_that_was_interrupted_in_a_recorded_delay_is_cancelled_at_once(scene: Scene, asked: str) -> None:
+    scene.failing["a"] = [Busy("a")]
+    async with scene.runtime() as rt:
+        await rt.start(long.options(id="run"), "a")
+        await scene.clock.settle()
+    before = scene.clock.time()
+    if asked == "while it is down":
         await scene.memory.request_cancel("run", "enough")
-        async with scene.runtime(long, store=scene.view()) as rt:
-            assert ended_as_cancelled(await (await rt.handle("run")).result())
-        assert scene.attempts["a"] == [1, 2, 2]
-        assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [2]
-
-    scene.play(story())
-
-
-def test_a_call_that_was_under_way_at_an_interruption_waits_like_any_other_once_it_was_made_again(scene: Scene) -> None:
-    async def story() -> None:
-        scene.hold("a")
-        async with scene.runtime() as rt:
-            await rt.start(long.options(id="run"), "a")
-            await scene.until("a")
-            await rt.shutdown(0)
-        scene.failing["a"] = [Busy("a"), Busy("a")]  # the first of them for the attempt that is lost
-        async with scene.runtime(long, store=scene.view()) as rt:
-            await scene.clock.settle()
-            scene.release("a")
-            await scene.clock.settle()
-            before = scene.clock.time()
-            handle = await rt.handle("run")
+    async with scene.runtime(long, store=scene.view()) as rt:
+        handle = await rt.handle("run")
+        await scene.clock.settle()
+        if asked != "while it is down":
             await handle.cancel()
-            assert ended_as_cancelled(await handle.result())
-            assert scene.clock.time() == before
-        assert scene.attempts["a"] == [1, 1]
-        assert cancelled(scene) == [("later#0", 1)]
+        assert ended_as_cancelled(await handle.result())
+    assert scene.clock.time() == before
+    assert scene.attempts["a"] == [1]
+    assert cancelled(scene) == [("later#0", 1)]
 
-    scene.play(story())
+
+async def test_an_attempt_that_may_have_been_under_way_is_made_again_before_a_cancellation(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a")]
+    async with scene.runtime() as rt:
+        await rt.start(long.options(id="run"), "a")
+        await scene.clock.advance("5s")
+        scene.hold("a")
+        await scene.clock.advance("5s")
+        await rt.shutdown(0)  # the second attempt is lost
+    scene.release("a")
+    await scene.memory.request_cancel("run", "enough")
+    async with scene.runtime(long, store=scene.view()) as rt:
+        assert ended_as_cancelled(await (await rt.handle("run")).result())
+    assert scene.attempts["a"] == [1, 2, 2]
+    assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [2]
+
+
+async def test_a_call_that_was_under_way_at_an_interruption_waits_like_any_other_once_it_was_made_again(
+    scene: Scene,
+) -> None:
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        await rt.start(long.options(id="run"), "a")
+        await scene.until("a")
+        await rt.shutdown(0)
+    scene.failing["a"] = [Busy("a"), Busy("a")]  # the first of them for the attempt that is lost
+    async with scene.runtime(long, store=scene.view()) as rt:
+        await scene.clock.settle()
+        scene.release("a")
+        await scene.clock.settle()
+        before = scene.clock.time()
+        handle = await rt.handle("run")
+        await handle.cancel()
+        assert ended_as_cancelled(await handle.result())
+        assert scene.clock.time() == before
+    assert scene.attempts["a"] == [1, 1]
+    assert cancelled(scene) == [("later#0", 1)]
 
 
 # Shutdown
 
 
-def test_a_shutdown_drops_what_waits_and_records_what_is_under_way(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing.update(delayed=[Busy("delayed")], opens=[ValueError("down")])
-        scene.delays["effect"] = 5
-        scene.hold("other")
-        async with scene.runtime() as rt:
-            assert (await rt.run(guarding, "opens")).is_err()
-            await rt.start(serving, "other")
-            await scene.until("other")
-            await rt.start(crowd.options(id="run"), "x")
-            await scene.clock.advance("2s")
-            before = scene.clock.time()
-            shutdown = asyncio.create_task(rt.shutdown(go_on=0))
-            await scene.clock.advance("3s")
-            scene.release("other")
-            await shutdown
-            assert scene.clock.time() - before == pytest.approx(3, abs=0.1)
-        assert [fact.call for fact in scene.stored("run", StepFinished)] == ["write#0"]
-        assert cancelled(scene) == []
-        async with scene.runtime(crowd, store=scene.view()) as rt:
-            assert await (await rt.handle("run")).result() == Ok("effect delayed guarded b")
-        assert scene.attempts["delayed"] == [1, 2]
-        assert scene.log.count("effect") == 1
-
-    scene.play(story())
+async def test_a_shutdown_drops_what_waits_and_records_what_is_under_way(scene: Scene) -> None:
+    scene.failing.update(delayed=[Busy("delayed")], opens=[ValueError("down")])
+    scene.delays["effect"] = 5
+    scene.hold("other")
+    async with scene.runtime() as rt:
+        assert (await rt.run(guarding, "opens")).is_err()
+        await rt.start(serving, "other")
+        await scene.until("other")
+        await rt.start(crowd.options(id="run"), "x")
+        await scene.clock.advance("2s")
+        before = scene.clock.time()
+        shutdown = asyncio.create_task(rt.shutdown(go_on=0))
+        await scene.clock.advance("3s")
+        scene.release("other")
+        await shutdown
+        assert scene.clock.time() - before == pytest.approx(3, abs=0.1)
+    assert [fact.call for fact in scene.stored("run", StepFinished)] == ["write#0"]
+    assert cancelled(scene) == []
+    async with scene.runtime(crowd, store=scene.view()) as rt:
+        assert await (await rt.handle("run")).result() == Ok("effect delayed guarded b")
+    assert scene.attempts["delayed"] == [1, 2]
+    assert scene.log.count("effect") == 1
 
 
 @pytest.mark.parametrize(("flow", "given"), [(short, {"go_on": 0}), (long, {}), (long_read, {})])
-def test_a_shutdown_does_not_wait_for_a_delay(scene: Scene, flow: Flow, given: dict[str, Any]) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        async with scene.runtime() as rt:
-            await rt.start(flow.options(id="run"), "a")
-            await scene.clock.settle()
-            before = scene.clock.time()
-            await rt.shutdown(**given)
-            assert scene.clock.time() - before == pytest.approx(0, abs=0.1)
-        async with scene.runtime(flow, store=scene.view()) as rt:
-            assert await (await rt.handle("run")).result() == Ok("a")
-
-    scene.play(story())
+async def test_a_shutdown_does_not_wait_for_a_delay(scene: Scene, flow: Flow, given: dict[str, Any]) -> None:
+    scene.failing["a"] = [Busy("a")]
+    async with scene.runtime() as rt:
+        await rt.start(flow.options(id="run"), "a")
+        await scene.clock.settle()
+        before = scene.clock.time()
+        await rt.shutdown(**given)
+        assert scene.clock.time() - before == pytest.approx(0, abs=0.1)
+    async with scene.runtime(flow, store=scene.view()) as rt:
+        assert await (await rt.handle("run")).result() == Ok("a")
 
 
-def test_what_leads_to_a_fallback_of_an_effect_is_stored_before_it_begins(scene: Scene) -> None:
-    async def story() -> None:
-        scene.failing["a"] = [Busy("a")]
-        scene.hold("replacement")
-        async with scene.runtime() as rt:
-            await rt.start(after_a_read.options(id="run"), "a")
-            await scene.until("replacement")
-            assert scene.facts("run") == ["RunStarted", "StepFinished read#0 value"]
-            scene.release("replacement")
-        assert scene.stored("run", RetryScheduled) == []
-
-    scene.play(story())
+async def test_what_leads_to_a_fallback_of_an_effect_is_stored_before_it_begins(scene: Scene) -> None:
+    scene.failing["a"] = [Busy("a")]
+    scene.hold("replacement")
+    async with scene.runtime() as rt:
+        await rt.start(after_a_read.options(id="run"), "a")
+        await scene.until("replacement")
+        assert scene.facts("run") == ["RunStarted", "StepFinished read#0 value"]
+        scene.release("replacement")
+    assert scene.stored("run", RetryScheduled) == []
