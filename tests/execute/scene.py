@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from awaitly import Failure, Runtime, Workflow, current, step
+from awaitly.errors import StoreError
 from awaitly.model.facts import Fact
 from awaitly.persist.ports import Store
 from awaitly.persist.stores.memory import MemoryStore
@@ -51,6 +52,40 @@ class Scene:
     def play(self, story: Coroutine[Any, Any, T]) -> T:
         """Run a story in virtual time."""
         return self.clock.run(story, longest=20)
+
+    async def run(self, flow: Workflow[..., Any, Any], *arguments: Any, **settings: Any) -> Any:
+        """Return how a run ends that one process executes."""
+        async with self.runtime(**settings) as rt:
+            return await rt.run(flow.options(id="run"), *arguments)
+
+    async def interrupt(
+        self, flow: Workflow[..., Any, Any], *arguments: Any, at: str, after: float = 0, id: str = "run"
+    ) -> None:
+        """Let a process end while a step with the argument ``at`` is under way, which comes to nothing."""
+        self.hold(at)
+        async with self.runtime() as rt:
+            await rt.start(flow.options(id=id), *arguments)
+            await self.clock.advance(after)
+            await self.until(at)
+            await rt.shutdown(0)
+        self.release(at)
+
+    async def resume(self, flow: Workflow[..., Any, Any], **settings: Any) -> Any:
+        """Return how the run ends when another process takes it over."""
+        async with self.runtime(flow, store=self.view(), **settings) as rt:
+            return await (await rt.handle("run")).result()
+
+    def cut_off(self, call: str = "renew", *, code: str = "store-unavailable") -> None:
+        """Let the store refuse a call of this process from now on; by default it cannot renew its lease."""
+
+        async def away(*arguments: Any) -> None:
+            raise StoreError(f"the store is away: no {call}", code=code)
+
+        setattr(self.store, call, away)
+
+    def reconnect(self, call: str = "renew") -> None:
+        """Let the store take that call again."""
+        delattr(self.store, call)
 
     def hold(self, name: str) -> None:
         """Let steps with this argument wait until it is released."""

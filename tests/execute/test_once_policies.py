@@ -174,8 +174,7 @@ async def interrupted(scene: Scene, flow: Flow, name: str = "a") -> None:
 
 
 async def resumed(scene: Scene, flow: Flow) -> Any:
-    async with scene.runtime(flow, store=scene.view()) as rt:
-        return await (await rt.handle("run")).result()
+    return await scene.resume(flow)
 
 
 # What is retried
@@ -203,8 +202,7 @@ async def test_a_declared_failure_that_does_not_say_that_nothing_happened_is_fin
     scene: Scene, error: Failure
 ) -> None:
     scene.fails["a"] = error
-    async with scene.runtime() as rt:
-        assert await rt.run(retrying, "a") == Err(error)
+    assert await scene.run(retrying, "a") == Err(error)
     assert scene.attempts["a"] == [1]
 
 
@@ -213,21 +211,18 @@ async def test_any_error_that_is_not_declared_is_ambiguous_and_not_followed_by_a
     scene: Scene, error: Exception
 ) -> None:
     scene.fails["a"] = error
-    async with scene.runtime() as rt:
-        assert error_of(await rt.run(not_declaring, "a")) == AmbiguousEffect.__name__
+    assert error_of(await scene.run(not_declaring, "a")) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
 
 async def test_so_is_an_attempt_that_takes_too_long(scene: Scene) -> None:
     scene.delays["a"] = 10
-    async with scene.runtime() as rt:
-        assert error_of(await rt.run(timing, "a")) == AmbiguousEffect.__name__
+    assert error_of(await scene.run(timing, "a")) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
 
 async def test_so_is_one_that_ends_as_if_it_had_been_cancelled(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        assert error_of(await rt.run(giving_up, "a")) == AmbiguousEffect.__name__
+    assert error_of(await scene.run(giving_up, "a")) == AmbiguousEffect.__name__
 
 
 @pytest.mark.parametrize("attempts", [{"attempts": 5}, {"enabled": True}])
@@ -235,8 +230,7 @@ async def test_settings_that_give_it_a_retry_do_not_repeat_what_is_ambiguous(
     scene: Scene, attempts: dict[str, Any]
 ) -> None:
     scene.fails["a"] = ValueError("down")
-    async with scene.runtime(steps={"plain": {"retry": attempts}}) as rt:
-        assert error_of(await rt.run(plainly, "a")) == AmbiguousEffect.__name__
+    assert error_of(await scene.run(plainly, "a", steps={"plain": {"retry": attempts}})) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
 
@@ -245,15 +239,13 @@ async def test_settings_that_give_it_a_retry_do_not_repeat_what_is_ambiguous(
 
 async def test_where_it_may_be_repeated_any_error_is_retried(scene: Scene) -> None:
     scene.failing["a"] = [ValueError("down"), ConnectionResetError()]
-    async with scene.runtime() as rt:
-        assert await rt.run(repeating, "a") == Ok("a")
+    assert await scene.run(repeating, "a") == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3]
 
 
 async def test_where_it_may_be_repeated_the_last_error_is_the_outcome_and_no_fallback_follows(scene: Scene) -> None:
     scene.fails["a"] = ValueError("down")
-    async with scene.runtime() as rt:
-        assert error_of(await rt.run(repeating, "a")) == "ValueError"
+    assert error_of(await scene.run(repeating, "a")) == "ValueError"
     assert "replacement" not in scene.log
 
 
@@ -274,8 +266,7 @@ async def test_no_fallback_follows_either_when_the_calls_deadline_ends_a_wait_af
 @pytest.mark.parametrize(("name", "error"), [("happened", "AmbiguousEffect"), ("a", "ValueError")])
 async def test_a_verification_decides_after_an_unknown_error(scene: Scene, name: str, error: str) -> None:
     scene.fails[name] = ValueError("down")
-    async with scene.runtime() as rt:
-        assert error_of(await rt.run(verifying, name)) == error
+    assert error_of(await scene.run(verifying, name)) == error
     assert scene.attempts[name] == [1]
     assert scene.log.count("verification") == 1
     assert "replacement" not in scene.log
@@ -369,8 +360,7 @@ async def test_a_full_limiter_does_not_answer_for_it_either(scene: Scene) -> Non
 @pytest.mark.parametrize("error", [ValueError("down"), StepTimeout("slow")])
 async def test_a_fallback_never_follows_an_ambiguous_failure(scene: Scene, error: Exception) -> None:
     scene.fails["a"] = error
-    async with scene.runtime() as rt:
-        assert error_of(await rt.run(replacing, "a")) == AmbiguousEffect.__name__
+    assert error_of(await scene.run(replacing, "a")) == AmbiguousEffect.__name__
     assert "replacement" not in scene.log
 
 

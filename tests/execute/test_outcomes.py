@@ -156,8 +156,7 @@ async def fleeting_failure(name: str) -> str:
 
 
 async def test_an_undeclared_exception_is_unexpected(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        result = await rt.run(divides, 0)
+    result = await scene.run(divides, 0)
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
     assert "division by zero" in str(result.error)
@@ -185,61 +184,43 @@ async def test_an_attempt_gives_a_result(scene: Scene) -> None:
 
 
 async def test_a_body_can_catch_what_was_unexpected(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        assert await rt.run(catches, 0) == Ok("ZeroDivisionError")
+    assert await scene.run(catches, 0) == Ok("ZeroDivisionError")
 
 
 async def test_a_failure_is_the_same_on_replay(scene: Scene) -> None:
-    scene.hold("held")
-    async with scene.runtime() as rt:
-        await rt.start(catches_live.options(id="run"), 1)
-        await scene.until("held")
-        await rt.shutdown(0)
-    scene.release("held")
+    await scene.interrupt(catches_live, 1, at="held")
     async with scene.runtime() as rt:
         replayed = await rt.run(catches_live.options(id="run"), 1)
         assert replayed == await rt.run(catches_live.options(id="fresh"), 1)
 
 
-def test_a_plain_function_runs_in_a_thread(scene: Scene) -> None:
-    async def story() -> None:
-        async with scene.runtime() as rt:
-            assert await rt.run(threaded, 3) == Ok("3 False")
-
+async def test_a_plain_function_runs_in_a_thread(scene: Scene) -> None:
     scene.clock.auto = False
-    scene.play(story())
+
+    assert await scene.run(threaded, 3) == Ok("3 False")
 
 
 async def test_a_value_that_is_not_what_was_promised_fails_the_step(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        result = await rt.run(lied_to, 3)
+    result = await scene.run(lied_to, 3)
     assert isinstance(result, Err)
     assert "unserialisable" in str(result.error)
 
 
 async def test_a_step_that_raises_cancelled_error_by_itself_fails(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        result = await rt.run(cancels_itself, 3)
+    result = await scene.run(cancels_itself, 3)
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
 
 
 async def test_a_step_that_raises_a_base_exception_does_not_leave_the_run_hanging(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        result = await rt.run(dies, 3)
+    result = await scene.run(dies, 3)
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
 
 
 async def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> None:
-    scene.hold("o")
-    async with scene.runtime() as rt:
-        await rt.start(precious.options(id="run"), 1)
-        await scene.until("o")
-        await rt.shutdown(0)
-    async with scene.runtime() as rt:
-        result = await rt.run(precious.options(id="run"), 1)
-    scene.release("o")
+    await scene.interrupt(precious, 1, at="o")
+    result = await scene.run(precious, 1)
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
     assert result.error.cause_code == "ambiguous-effect"
@@ -248,27 +229,10 @@ async def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> 
     assert scene.facts("run")[1] == "StepStarted once#0"
 
 
-def interrupted(scene: Scene, verified: bool) -> Ok[str] | Err[Exception]:
-    """Interrupt a run while ``asked`` is under way, and continue it when its verification answers."""
-    results: list[Ok[str] | Err[Exception]] = []
-    said["o"] = verified
-
-    async def story() -> None:
-        scene.hold("o")
-        async with scene.runtime() as rt:
-            await rt.start(asking.options(id="run"), 1)
-            await scene.until("o")
-            await rt.shutdown(0)
-        scene.release("o")
-        async with scene.runtime() as rt:
-            results.append(await rt.run(asking.options(id="run"), 1))
-
-    scene.play(story())
-    return results[0]
-
-
-def test_what_happened_once_says_so_when_its_verification_knows(scene: Scene) -> None:
-    result = interrupted(scene, verified=True)
+async def test_what_happened_once_says_so_when_its_verification_knows(scene: Scene) -> None:
+    said["o"] = True
+    await scene.interrupt(asking, 1, at="o")
+    result = await scene.run(asking, 1)
 
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
@@ -279,14 +243,16 @@ def test_what_happened_once_says_so_when_its_verification_knows(scene: Scene) ->
     assert scene.log.count("o") == 1
 
 
-def test_what_did_not_happen_as_its_verification_knows_is_done(scene: Scene) -> None:
-    assert interrupted(scene, verified=False) == Ok("o")
+async def test_what_did_not_happen_as_its_verification_knows_is_done(scene: Scene) -> None:
+    said["o"] = False
+    await scene.interrupt(asking, 1, at="o")
+
+    assert await scene.run(asking, 1) == Ok("o")
     assert scene.log.count("o") == 2
 
 
 async def test_what_happens_once_is_done_when_its_start_was_not_stored(scene: Scene) -> None:
-    async with scene.runtime() as rt:
-        assert await rt.run(precious.options(id="run"), 1) == Ok("after")
+    assert await scene.run(precious, 1) == Ok("after")
     assert scene.log == ["o", "o done", "after", "after done"]
 
 

@@ -82,32 +82,21 @@ def line(flow: Workflow[..., Any, Any], text: str) -> str:
     return f"{HERE}:{number}"
 
 
-def parted(
+async def parted(
     scene: Scene, started: Workflow[..., Any, Any], then: Workflow[..., Any, Any], **outside: Any
 ) -> Mismatch | ChangedArguments:
     """Interrupt a run of one code before its last step, and return what another code says to it."""
-
-    async def story() -> Mismatch | ChangedArguments:
-        OUTSIDE.clear()
-        scene.hold("last")
-        async with scene.runtime() as rt:
-            await rt.start(started.options(id="order:7"), 1)
-            await scene.clock.advance("2s")
-            await scene.until("last")
-            await rt.shutdown(0)
-        scene.release("last")
-        await scene.turns()
-        OUTSIDE.update(outside)
-        async with scene.runtime() as rt:
-            with pytest.raises((Mismatch, ChangedArguments)) as caught:
-                await rt.run(then.options(id="order:7"), 1)
-        return caught.value
-
-    return scene.play(story())
+    OUTSIDE.clear()
+    await scene.interrupt(started, 1, at="last", after=2, id="order:7")
+    OUTSIDE.update(outside)
+    async with scene.runtime() as rt:
+        with pytest.raises((Mismatch, ChangedArguments)) as caught:
+            await rt.run(then.options(id="order:7"), 1)
+    return caught.value
 
 
-def test_a_step_that_another_one_has_replaced(scene: Scene) -> None:
-    error = parted(scene, before, another_step_there)
+async def test_a_step_that_another_one_has_replaced(scene: Scene) -> None:
+    error = await parted(scene, before, another_step_there)
 
     assert isinstance(error, Mismatch)
     assert error.message == (
@@ -121,8 +110,8 @@ def test_a_step_that_another_one_has_replaced(scene: Scene) -> None:
     )
 
 
-def test_a_call_that_is_gone(scene: Scene) -> None:
-    error = parted(scene, before, fewer_calls)
+async def test_a_call_that_is_gone(scene: Scene) -> None:
+    error = await parted(scene, before, fewer_calls)
 
     assert error.message == (
         "run 'order:7' does not fit the code of order: its 2nd call of write returned a value, "
@@ -131,8 +120,8 @@ def test_a_call_that_is_gone(scene: Scene) -> None:
     assert error.where == line(fewer_calls, "write")
 
 
-def test_a_step_that_is_gone(scene: Scene) -> None:
-    error = parted(scene, before, no_such_step)
+async def test_a_step_that_is_gone(scene: Scene) -> None:
+    error = await parted(scene, before, no_such_step)
 
     assert error.message == (
         "run 'order:7' does not fit the code of order: its 1st call of write returned a value, "
@@ -152,8 +141,8 @@ def test_a_step_that_is_gone(scene: Scene) -> None:
     ],
     ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
 )
-def test_a_body_that_goes_another_way(scene: Scene, outside: dict[str, bool], found: str) -> None:
-    error = parted(scene, moody, moody, **outside)
+async def test_a_body_that_goes_another_way(scene: Scene, outside: dict[str, bool], found: str) -> None:
+    error = await parted(scene, moody, moody, **outside)
 
     places = {
         "read": line(moody, 'await read("b")'),
@@ -166,8 +155,8 @@ def test_a_body_that_goes_another_way(scene: Scene, outside: dict[str, bool], fo
     assert error.recorded == f"its 2nd call of write ({places['read']}) returned a value"
 
 
-def test_a_call_with_a_key(scene: Scene) -> None:
-    error = parted(scene, with_key, with_key, **{"no key": True})
+async def test_a_call_with_a_key(scene: Scene) -> None:
+    error = await parted(scene, with_key, with_key, **{"no key": True})
 
     assert isinstance(error, Mismatch)
     assert (
@@ -175,15 +164,15 @@ def test_a_call_with_a_key(scene: Scene) -> None:
     )
 
 
-def test_a_sleep(scene: Scene) -> None:
-    error = parted(scene, slow, slow, **{"no sleep": True})
+async def test_a_sleep(scene: Scene) -> None:
+    error = await parted(scene, slow, slow, **{"no sleep": True})
 
     assert isinstance(error, Mismatch)
     assert error.recorded == f"its call of sleep ({line(slow, 'await sleep')}) began"
 
 
-def test_other_arguments(scene: Scene) -> None:
-    error = parted(scene, moody, moody, first="changed")
+async def test_other_arguments(scene: Scene) -> None:
+    error = await parted(scene, moody, moody, first="changed")
 
     assert error.message == (
         f"run 'order:7' makes its 1st call of write ({line(moody, 'first')})"
@@ -192,13 +181,7 @@ def test_other_arguments(scene: Scene) -> None:
 
 
 async def test_what_is_said_of_a_run_when_the_code_is_checked_is_the_same(scene: Scene) -> None:
-    scene.hold("last")
-    async with scene.runtime() as rt:
-        await rt.start(before.options(id="order:7"), 1)
-        await scene.until("last")
-        await rt.shutdown(0)
-    scene.release("last")
-    await scene.turns()
+    await scene.interrupt(before, 1, at="last", id="order:7")
     async with scene.runtime(no_such_step) as rt:
         (verdict,) = await rt.check()
     assert verdict.answer == "does-not-fit"
@@ -207,13 +190,7 @@ async def test_what_is_said_of_a_run_when_the_code_is_checked_is_the_same(scene:
 
 @pytest.mark.parametrize("way", ["write", "read"])
 async def test_a_run_goes_on_whose_step_was_looked_up_when_it_ran(scene: Scene, way: str) -> None:
-    scene.hold("last")
-    async with scene.runtime() as rt:
-        await rt.start(by_table.options(id="run"), way)
-        await scene.until("last")
-        await rt.shutdown(0)
-    scene.release("last")
-    await scene.turns()
+    await scene.interrupt(by_table, way, at="last")
     async with scene.runtime(by_table, store=scene.view(), ttl=1) as rt:
         (verdict,) = await rt.check()
         assert verdict.answer == "unknown"

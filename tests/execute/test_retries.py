@@ -121,8 +121,7 @@ async def resumed(scene: Scene, flow: Flow, **settings: Any) -> Any:
 
 async def test_attempts_are_counted_and_share_one_idempotency_key(scene: Scene) -> None:
     scene.failing["a"] = failures(2)
-    async with scene.runtime() as rt:
-        assert await rt.run(quickly.options(id="run"), "a") == Ok("a")
+    assert await scene.run(quickly, "a") == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3]
     assert len(scene.keys["a"]) == 1
     assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [3]
@@ -130,8 +129,7 @@ async def test_attempts_are_counted_and_share_one_idempotency_key(scene: Scene) 
 
 async def test_a_call_that_fails_for_good_is_recorded_with_its_last_error_and_its_attempts(scene: Scene) -> None:
     scene.fails["a"] = ValueError("down")
-    async with scene.runtime() as rt:
-        result = await rt.run(quickly.options(id="run"), "a")
+    result = await scene.run(quickly, "a")
     assert isinstance(result, Err)
     assert "down" in str(result.error)
     assert any("gave up after 3 attempts" in note for note in result.error.notes)
@@ -177,8 +175,7 @@ async def test_no_attempt_begins_when_what_was_delivered_before_it_cannot_be_sto
 @pytest.mark.parametrize(("delay", "recorded"), [(1.0, False), (1.25, True)])
 async def test_a_delay_of_more_than_a_second_is_recorded(scene: Scene, delay: float, recorded: bool) -> None:
     scene.failing["a"] = [Throttled(delay)]
-    async with scene.runtime() as rt:
-        assert await rt.run(quickly.options(id="run"), "a") == Ok("a")
+    assert await scene.run(quickly, "a") == Ok("a")
     assert len(scene.stored("run", RetryScheduled)) == recorded
 
 

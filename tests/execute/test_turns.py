@@ -187,8 +187,7 @@ async def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run
         await closing
     assert scene.log == []
     assert scene.facts("run") == ["RunStarted", "StepStarted once#0", "StepWithheld once#0"]
-    async with scene.runtime(at_most_once, store=scene.view()) as rt:
-        assert await (await rt.handle("run")).result() == Ok("a")
+    assert await scene.resume(at_most_once) == Ok("a")
 
 
 async def test_a_run_is_given_back_once_everything_is_stored_that_happened_in_it_here(scene: Scene) -> None:

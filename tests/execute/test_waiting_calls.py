@@ -248,8 +248,7 @@ async def test_work_of_a_key_that_was_cancelled_in_a_delay_begins_to_count_anew(
         await rt.start(raced_key.options(id="run"), "a")
         await scene.clock.advance("5s")
     assert scene.attempts["a"] == [1, 1]
-    async with scene.runtime(raced_key, store=scene.view()) as rt:
-        assert await (await rt.handle("run")).result() == Ok("a")
+    assert await scene.resume(raced_key) == Ok("a")
     assert scene.attempts["a"] == [1, 1, 2]
 
 
@@ -377,8 +376,7 @@ async def test_an_attempt_that_may_have_been_under_way_is_made_again_before_a_ca
         await rt.shutdown(0)  # the second attempt is lost
     scene.release("a")
     await scene.memory.request_cancel("run", "enough")
-    async with scene.runtime(long, store=scene.view()) as rt:
-        assert ended_as_cancelled(await (await rt.handle("run")).result())
+    assert ended_as_cancelled(await scene.resume(long))
     assert scene.attempts["a"] == [1, 2, 2]
     assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [2]
 
@@ -426,8 +424,7 @@ async def test_a_shutdown_drops_what_waits_and_records_what_is_under_way(scene: 
         assert scene.clock.time() - before == pytest.approx(3, abs=0.1)
     assert [fact.call for fact in scene.stored("run", StepFinished)] == ["write#0"]
     assert cancelled(scene) == []
-    async with scene.runtime(crowd, store=scene.view()) as rt:
-        assert await (await rt.handle("run")).result() == Ok("effect delayed guarded b")
+    assert await scene.resume(crowd) == Ok("effect delayed guarded b")
     assert scene.attempts["delayed"] == [1, 2]
     assert scene.log.count("effect") == 1
 
@@ -441,8 +438,7 @@ async def test_a_shutdown_does_not_wait_for_a_delay(scene: Scene, flow: Flow, gi
         before = scene.clock.time()
         await rt.shutdown(**given)
         assert scene.clock.time() - before == pytest.approx(0, abs=0.1)
-    async with scene.runtime(flow, store=scene.view()) as rt:
-        assert await (await rt.handle("run")).result() == Ok("a")
+    assert await scene.resume(flow) == Ok("a")
 
 
 async def test_what_leads_to_a_fallback_of_an_effect_is_stored_before_it_begins(scene: Scene) -> None:
