@@ -163,20 +163,6 @@ def error_of(result: Any) -> str:
     return result.error.type_name.rpartition(".")[2].rpartition(":")[2]
 
 
-async def interrupted(scene: Scene, flow: Flow, name: str = "a") -> None:
-    """Let a process die while the effect is under way."""
-    scene.hold(name)
-    async with scene.runtime(flow) as rt:
-        await rt.start(flow.options(id="run"), name)
-        await scene.until(name)
-        await rt.shutdown(0)
-    scene.release(name)
-
-
-async def resumed(scene: Scene, flow: Flow) -> Any:
-    return await scene.resume(flow)
-
-
 # What is retried
 
 
@@ -291,8 +277,8 @@ async def test_a_verification_that_is_under_way_is_not_cut_short_by_a_cancellati
 
 
 async def test_a_start_without_an_outcome_is_ambiguous_after_a_restart(scene: Scene) -> None:
-    await interrupted(scene, retrying)
-    assert error_of(await resumed(scene, retrying)) == AmbiguousEffect.__name__
+    await scene.interrupt(retrying, "a", at="a")
+    assert error_of(await scene.resume(retrying)) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
 
@@ -302,7 +288,7 @@ async def test_a_delay_after_an_attempt_that_did_not_happen_is_not_ambiguous_how
         await rt.start(retrying.options(id="run"), "a")
         await scene.until("a failed")
         await scene.clock.settle()
-    assert await resumed(scene, retrying) == Ok("a")
+    assert await scene.resume(retrying) == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3]
     assert [fact.attempts for fact in scene.stored("run", RetryScheduled)] == [1, 2]
 
@@ -316,7 +302,7 @@ async def test_a_second_attempt_without_an_outcome_is_as_ambiguous_as_a_first(sc
         await scene.clock.advance("500ms")
         await rt.shutdown(0)
     scene.release("a")
-    assert error_of(await resumed(scene, retrying)) == AmbiguousEffect.__name__
+    assert error_of(await scene.resume(retrying)) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1, 2]
 
 
@@ -328,12 +314,12 @@ async def test_an_attempt_that_did_not_happen_during_a_shutdown_is_not_ambiguous
         await scene.until("a")
         await rt.shutdown(go_on=0)
     assert scene.attempts["a"] == [1]
-    assert await resumed(scene, retrying) == Ok("a")
+    assert await scene.resume(retrying) == Ok("a")
     assert scene.attempts["a"] == [1, 2]
 
 
 async def test_an_open_circuit_does_not_answer_for_a_start_that_was_recorded(scene: Scene) -> None:
-    await interrupted(scene, gating)
+    await scene.interrupt(gating, "a", at="a")
     scene.fails["opens"] = ValueError("down")
     async with scene.runtime(store=scene.view()) as rt:
         assert (await rt.run(gating.options(id="other"), "opens")).is_err()
@@ -343,7 +329,7 @@ async def test_an_open_circuit_does_not_answer_for_a_start_that_was_recorded(sce
 
 
 async def test_a_full_limiter_does_not_answer_for_it_either(scene: Scene) -> None:
-    await interrupted(scene, counting)
+    await scene.interrupt(counting, "a", at="a")
     scene.hold("takes")
     async with scene.runtime(store=scene.view()) as rt:
         other = await rt.start(counting.options(id="other"), "takes")

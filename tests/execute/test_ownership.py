@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from awaitly import Ok, sleep, step, workflow
+from awaitly import Ok, Workflow, sleep, step, workflow
 from awaitly.errors import CorruptCheckpoint, LeaseLost, StoreError, StuckRun
 from awaitly.execute import recovery
 from awaitly.execute.perform import Performer
@@ -50,21 +51,12 @@ async def sleeping(x: int) -> str:
     return "slept"
 
 
-def cut_off(scene: Scene) -> None:
-    """Let the first store's renewals fail from now on: its process cannot reach the store."""
-
-    async def away(owner: str) -> bool:
-        raise StoreError("the store is away", code="store-unavailable")
-
-    scene.store.renew = away  # type: ignore[method-assign]  # cut off
-
-
 async def test_the_run_of_a_silent_owner_is_taken_over(scene: Scene) -> None:
     scene.hold("a")
     async with scene.runtime(two, ttl=15) as here, scene.runtime(two, store=scene.view(), ttl=15) as there:
         await here.start(two.options(id="run"), 1)
         await scene.until("a")
-        cut_off(scene)
+        scene.cut_off()
         await scene.clock.advance("40s")
         scene.release("a")
         assert await (await there.handle("run")).result() == Ok("b")
@@ -79,7 +71,7 @@ async def test_a_stale_owner_writes_nothing_and_stops(scene: Scene) -> None:
     async with scene.runtime(two) as here, scene.runtime(two, store=scene.view()) as there:
         handle = await here.start(two.options(id="run"), 1)
         await scene.until("a")
-        cut_off(scene)
+        scene.cut_off()
         await scene.clock.advance("40s")
         assert (await there.runs())[0].fence == 2
         scene.release("a")
@@ -102,33 +94,20 @@ async def test_losing_one_run_harms_no_other(scene: Scene) -> None:
         assert await (await here.handle("kept")).result() == Ok("a")
 
 
-async def test_no_attempt_begins_while_the_lease_has_lapsed(scene: Scene) -> None:
-    renew = scene.store.renew
+@pytest.mark.parametrize("flow", [two, looks])
+async def test_neither_an_effect_nor_a_read_begins_while_the_lease_has_lapsed(
+    scene: Scene, flow: Workflow[[int], str, Any]
+) -> None:
     scene.hold("a")
     async with scene.runtime() as rt:
-        handle = await rt.start(two.options(id="run"), 1)
+        handle = await rt.start(flow.options(id="run"), 1)
         await scene.until("a")
-        cut_off(scene)
+        scene.cut_off()
         await scene.clock.advance("40s")
         scene.release("a")
         await scene.clock.advance("5s")
         assert "b" not in scene.log
-        scene.store.renew = renew  # type: ignore[method-assign]  # back again
-        assert await handle.result() == Ok("b")
-
-
-async def test_no_read_begins_either(scene: Scene) -> None:
-    renew = scene.store.renew
-    scene.hold("a")
-    async with scene.runtime() as rt:
-        handle = await rt.start(looks.options(id="run"), 1)
-        await scene.until("a")
-        cut_off(scene)
-        await scene.clock.advance("40s")
-        scene.release("a")
-        await scene.clock.advance("5s")
-        assert "b" not in scene.log
-        scene.store.renew = renew  # type: ignore[method-assign]  # back again
+        scene.reconnect()
         assert await handle.result() == Ok("b")
 
 
@@ -244,35 +223,25 @@ async def test_a_sleeping_run_survives_any_number_of_orderly_restarts(scene: Sce
 
 
 async def test_a_run_that_the_store_fails_is_left_alone_for_longer_and_longer_and_goes_on_at_last(scene: Scene) -> None:
-    append = scene.store.append
-
-    async def full(batch: Sequence[Append]) -> Sequence[Appended]:
-        raise StoreError("the disk is full", code="store-full")
-
     async with scene.runtime(two) as rt:
         handle = await rt.start(two.options(id="run"), 1)
-        scene.store.append = full  # type: ignore[method-assign]  # no space left
+        scene.cut_off("append", code="store-full")
         await scene.clock.advance("1m")
         assert 5 <= scene.log.count("a") <= 7
         await scene.clock.advance("1h")
         assert 60 <= scene.log.count("a") <= 70
-        scene.store.append = append  # type: ignore[method-assign]  # space again
+        scene.reconnect("append")
         await scene.clock.advance("2m")
         assert await handle.result() == Ok("b")
     assert scene.log.count("b") == 1
 
 
 async def test_who_asks_for_a_run_that_is_left_alone_need_not_wait(scene: Scene) -> None:
-    append = scene.store.append
-
-    async def full(batch: Sequence[Append]) -> Sequence[Appended]:
-        raise StoreError("the disk is full", code="store-full")
-
     async with scene.runtime(two) as rt:
         await rt.start(two.options(id="run"), 1)
-        scene.store.append = full  # type: ignore[method-assign]  # no space left
+        scene.cut_off("append", code="store-full")
         await scene.clock.advance("10m")
-        scene.store.append = append  # type: ignore[method-assign]  # space again
+        scene.reconnect("append")
         before = scene.clock.time()
         assert await rt.run(two.options(id="run"), 1) == Ok("b")
         assert scene.clock.time() - before < 1
@@ -347,7 +316,7 @@ async def test_waiting_for_a_run_elsewhere_ends_when_its_owner_dies(scene: Scene
         await here.start(two.options(id="run"), 1)
         await scene.until("a")
         waiting = asyncio.create_task(there.run(two.options(id="run"), 1))
-        cut_off(scene)
+        scene.cut_off()
         await scene.clock.advance("40s")
         scene.release("a")
         assert await waiting == Ok("b")
@@ -359,11 +328,11 @@ async def precious(x: int) -> str:
 
 
 async def test_what_happens_once_does_not_begin_when_the_lease_lapsed_while_its_start_was_stored(scene: Scene) -> None:
-    append, renew = scene.memory.append, scene.store.renew
+    append = scene.memory.append
 
     async def slowly(batch: Sequence[Append]) -> Sequence[Appended]:
         if any(isinstance(fact, StepStarted) for entry in batch for fact in entry.facts):
-            cut_off(scene)
+            scene.cut_off()
             await pause(scene.clock, 60)
         return await append(batch)
 
@@ -373,5 +342,5 @@ async def test_what_happens_once_does_not_begin_when_the_lease_lapsed_while_its_
         await scene.clock.advance("70s")
         assert scene.log == []
         assert scene.facts("run") == ["RunStarted", "StepStarted once#0"]
-        scene.store.renew = renew  # type: ignore[method-assign]  # back again
+        scene.reconnect()
         assert await handle.result() == Ok("o")

@@ -1,14 +1,12 @@
 """Attempts of a durable call: counted, begun when everything before is stored, and continued after a restart."""
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import pytest
 
 from awaitly import Err, Failure, Ok, Retry, Workflow, gather, sleep, step, workflow
-from awaitly.errors import StepDeadline, StoreError, UnexpectedError
+from awaitly.errors import StepDeadline, UnexpectedError
 from awaitly.model.facts import RetryScheduled, StepFinished
-from awaitly.persist.ports import Append, Appended
 from tests.execute.scene import Scene, current_scene, read, write
 
 Flow: TypeAlias = Workflow[[str], str, Any]
@@ -111,11 +109,6 @@ async def interrupted(scene: Scene, flow: Flow, *, after: float = 0) -> None:
         await scene.clock.advance(after)
 
 
-async def resumed(scene: Scene, flow: Flow, **settings: Any) -> Any:
-    async with scene.runtime(flow, store=scene.view(), **settings) as rt:
-        return await (await rt.handle("run")).result()
-
-
 # Counting
 
 
@@ -157,14 +150,11 @@ async def test_an_attempt_begins_when_everything_delivered_before_it_is_stored(s
 
 @pytest.mark.parametrize("flow", [beside_an_effect, beside_a_read])
 async def test_no_attempt_begins_when_what_was_delivered_before_it_cannot_be_stored(scene: Scene, flow: Flow) -> None:
-    async def away(batch: Sequence[Append]) -> Sequence[Appended]:
-        raise StoreError("the store is away", code="store-unavailable")
-
     scene.failing["a"] = failures(1)
     async with scene.runtime() as rt:
         await rt.start(flow.options(id="run"), "a")
         await scene.until("look done")
-        scene.memory.append = away  # type: ignore[method-assign]  # cut off
+        scene.cut_off("append")
         await scene.clock.advance("500ms")
     assert scene.attempts["a"] == [1]
 
@@ -185,7 +175,7 @@ async def test_a_call_goes_on_counting_and_waits_only_for_what_is_left_of_a_reco
     await interrupted(scene, slowly, after=4)
     assert scene.stored("run", StepFinished) == []
     await scene.clock.advance("3s")
-    assert await resumed(scene, slowly) == Ok("a")
+    assert await scene.resume(slowly) == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3, 4]
     assert scene.clock.time() - begun == pytest.approx(30, abs=0.1)
     assert len(scene.keys["a"]) == 1
@@ -199,7 +189,7 @@ async def test_a_call_that_is_interrupted_in_every_delay_has_no_more_attempts_th
     for _ in range(2):
         async with scene.runtime(slowly, store=scene.view()):
             await scene.clock.advance("11s")
-    assert await resumed(scene, slowly) == Err(Busy("a"))
+    assert await scene.resume(slowly) == Err(Busy("a"))
     assert scene.attempts["a"] == [1, 2, 3, 4]
 
 
@@ -208,7 +198,7 @@ async def test_a_delay_that_was_over_while_nobody_executed_the_run_is_not_repeat
     await interrupted(scene, slowly)
     await scene.clock.advance("1m")
     before = scene.clock.time()
-    assert await resumed(scene, slowly) == Ok("a")
+    assert await scene.resume(slowly) == Ok("a")
     assert scene.clock.time() - before < 1
 
 
@@ -219,7 +209,7 @@ async def test_after_an_interruption_of_a_short_delay_attempts_are_counted_from_
         await scene.clock.advance("5s")
         await rt.shutdown(go_on=0)
     assert scene.attempts["a"] == [1, 2]
-    assert (await resumed(scene, quickly)).is_err()
+    assert (await scene.resume(quickly)).is_err()
     assert scene.attempts["a"] == [1, 2, 2, 3]
 
 
@@ -229,7 +219,7 @@ async def test_where_settings_allow_no_attempt_any_more_the_recorded_error_is_th
 ) -> None:
     scene.failing["a"] = failures(1)
     await interrupted(scene, slowly)
-    assert await resumed(scene, slowly, steps={"slow": {"retry": retry}}) == Err(Busy("a"))
+    assert await scene.resume(slowly, steps={"slow": {"retry": retry}}) == Err(Busy("a"))
     assert scene.attempts["a"] == [1]
     assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [1]
 
@@ -241,7 +231,7 @@ async def test_the_time_of_within_goes_on_while_nobody_executes_the_run(
     scene.failing["a"] = failures(1)
     await interrupted(scene, briefly)
     await scene.clock.advance(down)
-    assert await resumed(scene, briefly) == (Ok("a") if len(attempts) == 2 else Err(Busy("a")))
+    assert await scene.resume(briefly) == (Ok("a") if len(attempts) == 2 else Err(Busy("a")))
     assert scene.attempts["a"] == attempts
 
 
@@ -249,7 +239,7 @@ async def test_so_does_the_time_of_a_calls_deadline(scene: Scene) -> None:
     scene.failing["a"] = failures(1)
     await interrupted(scene, in_time)
     await scene.clock.advance("2m")
-    result = await resumed(scene, in_time)
+    result = await scene.resume(in_time)
     assert isinstance(result, Err)
     assert result.error.type_name.endswith(StepDeadline.__name__)
     assert scene.attempts["a"] == [1]
@@ -260,7 +250,7 @@ async def test_a_deadline_leaves_a_resumed_call_what_is_left_of_it(scene: Scene)
     begun = scene.clock.time()
     await interrupted(scene, in_time)
     await scene.clock.advance("55s")
-    assert await resumed(scene, in_time) == Err(Busy("a"))  # the next delay would be too long
+    assert await scene.resume(in_time) == Err(Busy("a"))  # the next delay would be too long
     assert scene.attempts["a"] == [1, 2]
     assert scene.clock.time() - begun == pytest.approx(55, abs=1)
 
@@ -284,7 +274,7 @@ async def test_a_retried_run_that_is_interrupted_counts_from_its_retry(scene: Sc
         scene.attempts["a"].clear()
         await rt.retry("run")
         await scene.clock.advance("15s")
-    assert await resumed(scene, slowly) == Err(Busy("a"))
+    assert await scene.resume(slowly) == Err(Busy("a"))
     assert scene.attempts["a"] == [1, 2, 3, 4]
 
 
@@ -329,7 +319,7 @@ async def test_a_failure_that_was_retried_in_vain_is_caught_by_the_body_on_repla
         await scene.clock.advance("1s")
         await rt.shutdown(0)
     scene.release("instead")
-    assert await resumed(scene, falling_back) == Ok("instead")
+    assert await scene.resume(falling_back) == Ok("instead")
     assert scene.attempts["a"] == [1, 2, 3]
 
 
@@ -349,7 +339,7 @@ async def test_an_attempt_that_fails_during_a_shutdown_is_neither_final_nor_foll
     assert scene.attempts["a"] == [1]
     assert [fact.attempts for fact in scene.stored("run", RetryScheduled)] == [1]
     assert scene.stored("run", StepFinished) == []
-    assert await resumed(scene, flow) == Ok("a")
+    assert await scene.resume(flow) == Ok("a")
     assert scene.attempts["a"] == list(range(1, most + 1))
 
 
@@ -364,52 +354,40 @@ async def test_the_last_attempt_that_fails_during_a_shutdown_is_final(scene: Sce
 
 
 async def test_no_attempt_begins_here_after_the_lease_was_lost_in_a_delay(scene: Scene) -> None:
-    async def away(owner: str) -> bool:
-        raise StoreError("the store is away", code="store-unavailable")
-
     scene.failing["a"] = [Throttled(50), Throttled(600)]
     async with scene.runtime(quickly) as here, scene.runtime(quickly, store=scene.view()):
         await here.start(quickly.options(id="run"), "a")
         await scene.until("a failed")
         await scene.turns()
-        scene.store.renew = away  # type: ignore[method-assign]  # cut off
+        scene.cut_off()
         await scene.clock.advance("2m")
         assert scene.memory._runs["run"].fence == 2
     assert scene.attempts["a"] == [1, 2]  # the second there
 
 
 async def test_no_attempt_begins_while_the_lease_has_lapsed_in_a_delay(scene: Scene) -> None:
-    async def away(owner: str) -> bool:
-        raise StoreError("the store is away", code="store-unavailable")
-
     scene.failing["a"] = failures(1)
-    renew = scene.store.renew
     async with scene.runtime(slowly) as rt:
         handle = await rt.start(slowly.options(id="run"), "a")
         await scene.until("a failed")
         await scene.clock.advance("9s")
-        scene.store.renew = away  # type: ignore[method-assign]  # cut off
+        scene.cut_off()
         scene.clock.now += 20  # asleep: the machine was suspended
         await scene.clock.advance("5s")
         assert scene.attempts["a"] == [1]
-        scene.store.renew = renew  # type: ignore[method-assign]  # back again
+        scene.reconnect()
         assert await handle.result() == Ok("a")
 
 
 async def test_no_attempt_begins_after_a_delay_that_could_not_be_stored(scene: Scene) -> None:
-    append = scene.memory.append
-
-    async def away(batch: Sequence[Append]) -> Sequence[Appended]:
-        raise StoreError("the store is away", code="store-unavailable")
-
     scene.failing["a"] = failures(1)
     async with scene.runtime(slowly) as rt:
         await rt.start(slowly.options(id="run"), "a")
         await scene.until("a")
-        scene.memory.append = away  # type: ignore[method-assign]  # cut off
+        scene.cut_off("append")
         await scene.clock.advance("11s")
         assert scene.stored("run", RetryScheduled) == []
-        scene.memory.append = append  # type: ignore[method-assign]  # back again
+        scene.reconnect("append")
         assert await (await rt.handle("run")).result() == Ok("a")
     # What was not stored is done again, by who takes the run over.
     assert scene.attempts["a"][:2] == [1, 1]

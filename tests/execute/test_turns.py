@@ -8,7 +8,7 @@ import pytest
 
 from awaitly import Concurrency, Err, Ok, RateLimit, Retry, Runtime, Workflow, gather, step, workflow
 from awaitly.errors import RunCancelled
-from awaitly.model.facts import StepFinished, StepStarted, StepWithheld
+from awaitly.model.facts import Fact, StepFinished, StepStarted, StepWithheld
 from awaitly.persist.ports import Append, Appended
 from awaitly.settings import Settings
 from tests.execute.scene import Scene, current_scene, once, read, write
@@ -108,34 +108,29 @@ def finished(scene: Scene) -> list[str]:
 # What is stored before
 
 
-async def test_what_was_delivered_while_an_effect_waited_for_its_turn_is_stored_before_it_begins(scene: Scene) -> None:
+async def stored_at_its_turn(scene: Scene, flow: Flow) -> list[str]:
+    """Return which steps are stored when a step begins that waited for its turn while another one ended."""
     scene.delays.update(long=1, look=0.95)  # reads wait for company, longer than these 50 ms
     scene.hold("a")
     async with scene.runtime() as rt:
         await rt.start(holding, "long")
         await scene.until("long")
-        handle = await rt.start(seating.options(id="run"), "a")
+        handle = await rt.start(flow.options(id="run"), "a")
         await scene.clock.advance("1s")
         await scene.until("a")
         assert "look done" in scene.log
-        assert finished(scene) == ["read"]
+        stored = finished(scene)
         scene.release("a")
         assert await handle.result() == Ok("alook")
+    return stored
+
+
+async def test_what_was_delivered_while_an_effect_waited_for_its_turn_is_stored_before_it_begins(scene: Scene) -> None:
+    assert await stored_at_its_turn(scene, seating) == ["read"]
 
 
 async def test_a_read_that_waited_for_its_turn_does_not_wait_for_that(scene: Scene) -> None:
-    scene.delays.update(long=1, look=0.95)
-    scene.hold("a")
-    async with scene.runtime() as rt:
-        await rt.start(holding, "long")
-        await scene.until("long")
-        handle = await rt.start(seating_a_read.options(id="run"), "a")
-        await scene.clock.advance("1s")
-        await scene.until("a")
-        assert "look done" in scene.log
-        assert finished(scene) == []
-        scene.release("a")
-        assert await handle.result() == Ok("alook")
+    assert await stored_at_its_turn(scene, seating_a_read) == []
 
 
 @pytest.mark.parametrize("flow", [rating, rating_a_read])
@@ -165,19 +160,25 @@ async def test_an_effect_that_had_not_to_wait_costs_no_further_commit(scene: Sce
 # What is known after a restart
 
 
-async def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run_was_given_back_while_it_was_stored(
-    scene: Scene,
-) -> None:
+def held_in_the_store(scene: Scene, kind: type[Fact]) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let the store hold facts of a kind: return what says that it does, and what lets it go on."""
     stored = scene.memory.append
     storing, released = asyncio.Event(), asyncio.Event()
 
     async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
-        if any(isinstance(fact, StepStarted) for append in batch for fact in append.facts):
+        if any(isinstance(fact, kind) for append in batch for fact in append.facts):
             storing.set()
             await released.wait()
         return await stored(batch)
 
     scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
+    return storing, released
+
+
+async def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run_was_given_back_while_it_was_stored(
+    scene: Scene,
+) -> None:
+    storing, released = held_in_the_store(scene, StepStarted)
     async with scene.runtime() as rt:
         await rt.start(at_most_once.options(id="run"), "a")
         await storing.wait()
@@ -191,16 +192,7 @@ async def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run
 
 
 async def test_a_run_is_given_back_once_everything_is_stored_that_happened_in_it_here(scene: Scene) -> None:
-    stored = scene.memory.append
-    storing, released = asyncio.Event(), asyncio.Event()
-
-    async def slow(batch: Sequence[Append]) -> Sequence[Appended]:
-        if any(isinstance(fact, StepFinished) for append in batch for fact in append.facts):
-            storing.set()
-            await released.wait()
-        return await stored(batch)
-
-    scene.memory.append = slow  # type: ignore[method-assign]  # a store that takes its time
+    storing, released = held_in_the_store(scene, StepFinished)
     async with scene.runtime() as rt:
         await rt.start(in_a_row.options(id="run"), "a")
         await storing.wait()
