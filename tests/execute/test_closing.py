@@ -105,6 +105,7 @@ async def test_a_run_goes_on_to_its_end(scene: Scene) -> None:
     async with scene.runtime(two) as rt:
         handle = await begun(rt, scene, two)
         waiting = asyncio.create_task(handle.result())
+
     assert await waiting == Ok("b")
     assert scene.log == ["a", "a done", "b", "b done"]
 
@@ -115,6 +116,7 @@ async def test_in_the_last_third_no_step_begins_and_what_is_under_way_finishes(s
     async with scene.runtime(two) as rt:
         await begun(rt, scene, two)
         await rt.shutdown("30s")
+
     assert scene.clock.time() - before == pytest.approx(25, abs=0.1)
     assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
     assert scene.log == ["a", "a done"]
@@ -125,6 +127,7 @@ async def test_how_long_runs_go_on_can_be_said(scene: Scene) -> None:
     async with scene.runtime(two) as rt:
         await begun(rt, scene, two)
         await rt.shutdown("30s", go_on="4s")
+
     assert scene.log == ["a", "a done"]
 
 
@@ -138,6 +141,7 @@ async def test_who_leaves_the_runtime_by_an_exception_lets_no_step_begin(scene: 
 
     with pytest.raises(KeyError):
         await left()
+
     assert scene.log == ["a", "a done"]
 
 
@@ -145,6 +149,7 @@ async def test_a_runtime_that_executes_nothing_is_shut_down_at_once(scene: Scene
     before = scene.clock.time()
     async with scene.runtime(two):
         pass
+
     assert scene.clock.time() == before
 
 
@@ -178,6 +183,7 @@ async def test_but_not_for_ever(scene: Scene) -> None:
         await rt.start(napping.options(id="run"), 1000)
         await scene.turns()
         assert await rt.shutdown("30s") == Closed(left=("run",))
+
     assert scene.clock.time() - before == pytest.approx(20, abs=0.1)
 
 
@@ -205,6 +211,7 @@ async def test_a_run_that_begins_to_sleep_for_long_meanwhile_is_given_back_then(
     async with scene.runtime(drowsy) as rt:
         await begun(rt, scene, drowsy)
         assert await rt.shutdown() == Closed(left=("run",))
+
     assert scene.clock.time() - before == pytest.approx(5, abs=0.1)
 
 
@@ -256,6 +263,7 @@ async def test_a_run_that_goes_on_begins_its_children(scene: Scene) -> None:
         handle = await begun(rt, scene, leading)
         waiting = asyncio.create_task(handle.result())
         assert await rt.shutdown() == Closed(ended=1)
+
     assert await waiting == Ok("b")
 
 
@@ -278,6 +286,7 @@ async def test_what_the_parent_does_beside_it_is_recorded(scene: Scene) -> None:
     assert scene.facts("run") == ["RunStarted", "StepFinished write#0 value"]
     async with scene.runtime(mixed, sleeping, store=scene.view()) as rt:
         assert await (await rt.handle("run")).result() == Ok(["awake", "beside"])
+
     assert scene.log.count("beside") == 1
 
 
@@ -329,6 +338,7 @@ async def test_its_events_end_when_a_run_is_given_back(scene: Scene) -> None:
             await following
         scene.release("a")
         await ending
+
     assert [type(fact).__name__ for fact in seen] == ["RunStarted", "TimerSet"]
 
 
@@ -388,6 +398,7 @@ async def test_reads_and_runs_that_are_given_back_are_nothing_to_worry_about(sce
         await begun(rt, scene, looking, until="r")
         await rt.start(sleeping.options(id="asleep"), "1h")
         closed = await rt.shutdown("5s")
+
     assert (sorted(closed.left), closed.abandoned, closed.exit_status) == (["asleep", "run"], (), 0)
 
 

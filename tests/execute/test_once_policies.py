@@ -178,6 +178,7 @@ async def test_what_did_not_happen_is_attempted_again_and_each_start_is_stored_b
         ]  # fmt: skip
         scene.release("a")
         assert await handle.result() == Ok("a")
+
     assert [fact.attempt for fact in scene.stored("run", StepStarted)] == [1, 2]
     assert scene.attempts["a"] == [1, 2]
     assert len(scene.keys["a"]) == 1
@@ -188,6 +189,7 @@ async def test_a_declared_failure_that_does_not_say_that_nothing_happened_is_fin
     scene: Scene, error: Failure
 ) -> None:
     scene.fails["a"] = error
+
     assert await scene.run(retrying, "a") == Err(error)
     assert scene.attempts["a"] == [1]
 
@@ -197,12 +199,14 @@ async def test_any_error_that_is_not_declared_is_ambiguous_and_not_followed_by_a
     scene: Scene, error: Exception
 ) -> None:
     scene.fails["a"] = error
+
     assert error_of(await scene.run(not_declaring, "a")) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
 
 async def test_so_is_an_attempt_that_takes_too_long(scene: Scene) -> None:
     scene.delays["a"] = 10
+
     assert error_of(await scene.run(timing, "a")) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
@@ -216,6 +220,7 @@ async def test_settings_that_give_it_a_retry_do_not_repeat_what_is_ambiguous(
     scene: Scene, attempts: dict[str, Any]
 ) -> None:
     scene.fails["a"] = ValueError("down")
+
     assert error_of(await scene.run(plainly, "a", steps={"plain": {"retry": attempts}})) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
@@ -225,12 +230,14 @@ async def test_settings_that_give_it_a_retry_do_not_repeat_what_is_ambiguous(
 
 async def test_where_it_may_be_repeated_any_error_is_retried(scene: Scene) -> None:
     scene.failing["a"] = [ValueError("down"), ConnectionResetError()]
+
     assert await scene.run(repeating, "a") == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3]
 
 
 async def test_where_it_may_be_repeated_the_last_error_is_the_outcome_and_no_fallback_follows(scene: Scene) -> None:
     scene.fails["a"] = ValueError("down")
+
     assert error_of(await scene.run(repeating, "a")) == "ValueError"
     assert "replacement" not in scene.log
 
@@ -245,6 +252,7 @@ async def test_no_fallback_follows_either_when_the_calls_deadline_ends_a_wait_af
         await scene.until("a failed")
         await rt.start(sitting, "long")
         assert error_of(await handle.result()) == StepDeadline.__name__
+
     assert scene.attempts["a"] == [1]
     assert "replacement" not in scene.log
 
@@ -252,6 +260,7 @@ async def test_no_fallback_follows_either_when_the_calls_deadline_ends_a_wait_af
 @pytest.mark.parametrize(("name", "error"), [("happened", "AmbiguousEffect"), ("a", "ValueError")])
 async def test_a_verification_decides_after_an_unknown_error(scene: Scene, name: str, error: str) -> None:
     scene.fails[name] = ValueError("down")
+
     assert error_of(await scene.run(verifying, name)) == error
     assert scene.attempts[name] == [1]
     assert scene.log.count("verification") == 1
@@ -270,6 +279,7 @@ async def test_a_verification_that_is_under_way_is_not_cut_short_by_a_cancellati
         await scene.turns()
         scene.release("verification")
         assert (await handle.result()).is_err()
+
     assert [fact.ending for fact in scene.stored("run", StepFinished)] == ["unexpected"]
 
 
@@ -278,6 +288,7 @@ async def test_a_verification_that_is_under_way_is_not_cut_short_by_a_cancellati
 
 async def test_a_start_without_an_outcome_is_ambiguous_after_a_restart(scene: Scene) -> None:
     await scene.interrupt(retrying, "a", at="a")
+
     assert error_of(await scene.resume(retrying)) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1]
 
@@ -288,6 +299,7 @@ async def test_a_delay_after_an_attempt_that_did_not_happen_is_not_ambiguous_how
         await rt.start(retrying.options(id="run"), "a")
         await scene.until("a failed")
         await scene.clock.settle()
+
     assert await scene.resume(retrying) == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3]
     assert [fact.attempts for fact in scene.stored("run", RetryScheduled)] == [1, 2]
@@ -302,6 +314,7 @@ async def test_a_second_attempt_without_an_outcome_is_as_ambiguous_as_a_first(sc
         await scene.clock.advance("500ms")
         await rt.shutdown(0)
     scene.release("a")
+
     assert error_of(await scene.resume(retrying)) == AmbiguousEffect.__name__
     assert scene.attempts["a"] == [1, 2]
 
@@ -313,6 +326,7 @@ async def test_an_attempt_that_did_not_happen_during_a_shutdown_is_not_ambiguous
         await rt.start(retrying.options(id="run"), "a")
         await scene.until("a")
         await rt.shutdown(go_on=0)
+
     assert scene.attempts["a"] == [1]
     assert await scene.resume(retrying) == Ok("a")
     assert scene.attempts["a"] == [1, 2]
@@ -325,6 +339,7 @@ async def test_an_open_circuit_does_not_answer_for_a_start_that_was_recorded(sce
         assert (await rt.run(gating.options(id="other"), "opens")).is_err()
         assert error_of(await rt.run(gating.options(id="third"), "b")) == CircuitOpen.__name__
         assert error_of(await (await rt.resume("run")).result()) == AmbiguousEffect.__name__
+
     assert scene.attempts["a"] == [1]
 
 
@@ -337,6 +352,7 @@ async def test_a_full_limiter_does_not_answer_for_it_either(scene: Scene) -> Non
         assert error_of(await (await rt.resume("run")).result()) == AmbiguousEffect.__name__
         scene.release("takes")
         await other.result()
+
     assert scene.attempts["a"] == [1]
 
 
@@ -346,6 +362,7 @@ async def test_a_full_limiter_does_not_answer_for_it_either(scene: Scene) -> Non
 @pytest.mark.parametrize("error", [ValueError("down"), StepTimeout("slow")])
 async def test_a_fallback_never_follows_an_ambiguous_failure(scene: Scene, error: Exception) -> None:
     scene.fails["a"] = error
+
     assert error_of(await scene.run(replacing, "a")) == AmbiguousEffect.__name__
     assert "replacement" not in scene.log
 
@@ -356,6 +373,7 @@ async def test_a_fallback_may_follow_a_declared_failure_and_a_call_that_never_be
         assert await rt.run(replacing, "a") == Ok("replacement")
         assert (await rt.run(replacing, "a")).is_err()
         assert await rt.run(replacing.options(id="run"), "a") == Ok("replacement")
+
     assert scene.attempts["a"] == [1, 1]
     assert [(fact.attempts, fact.source) for fact in scene.stored("run", StepFinished)] == [(0, "fallback")]
 
@@ -371,6 +389,7 @@ async def test_a_run_may_be_retried_if_its_call_never_began(scene: Scene) -> Non
         assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [0]
         await scene.clock.advance("5m")
         assert await (await rt.retry("run")).result() == Ok("a")
+
     assert scene.attempts["a"] == [1]
 
 
@@ -380,4 +399,5 @@ async def test_a_run_may_not_be_retried_if_its_call_began(scene: Scene) -> None:
         assert (await rt.run(gating.options(id="run"), "a")).is_err()
         with pytest.raises(RunRefused):
             await rt.retry("run")
+
     assert scene.attempts["a"] == [1]

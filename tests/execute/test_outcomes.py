@@ -157,6 +157,7 @@ async def fleeting_failure(name: str) -> str:
 
 async def test_an_undeclared_exception_is_unexpected(scene: Scene) -> None:
     result = await scene.run(divides, 0)
+
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
     assert "division by zero" in str(result.error)
@@ -202,18 +203,21 @@ async def test_a_plain_function_runs_in_a_thread(scene: Scene) -> None:
 
 async def test_a_value_that_is_not_what_was_promised_fails_the_step(scene: Scene) -> None:
     result = await scene.run(lied_to, 3)
+
     assert isinstance(result, Err)
     assert "unserialisable" in str(result.error)
 
 
 async def test_a_step_that_raises_cancelled_error_by_itself_fails(scene: Scene) -> None:
     result = await scene.run(cancels_itself, 3)
+
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
 
 
 async def test_a_step_that_raises_a_base_exception_does_not_leave_the_run_hanging(scene: Scene) -> None:
     result = await scene.run(dies, 3)
+
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
 
@@ -221,6 +225,7 @@ async def test_a_step_that_raises_a_base_exception_does_not_leave_the_run_hangin
 async def test_what_happens_once_is_not_repeated_after_a_crash(scene: Scene) -> None:
     await scene.interrupt(precious, 1, at="o")
     result = await scene.run(precious, 1)
+
     assert isinstance(result, Err)
     assert isinstance(result.error, UnexpectedError)
     assert result.error.cause_code == "ambiguous-effect"
@@ -270,6 +275,7 @@ async def test_a_run_that_is_not_durable_means_the_same_and_stores_nothing(scene
         assert result == Ok(["a", "b", "Ok('c')", "Err(Missing(what='nothing'))"])
         assert await rt.run(fleeting_failure, "bad") == Err(Declined("bad"))
         assert list(await rt.runs()) == []
+
     assert scene.store.appends == 0
 
 
@@ -277,4 +283,5 @@ async def test_a_step_outside_of_a_workflow_is_its_function(scene: Scene) -> Non
     async with scene.runtime():
         assert await write("a") == "a"
         assert await found.attempt("nothing") == Err(Missing("nothing"))
+
     assert scene.store.appends == 0

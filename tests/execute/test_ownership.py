@@ -62,6 +62,7 @@ async def test_the_run_of_a_silent_owner_is_taken_over(scene: Scene) -> None:
         assert await (await there.handle("run")).result() == Ok("b")
         record = (await there.runs())[0]
         assert record.fence == 2
+
     assert scene.log.count("a") == 2
     assert scene.log.count("b") == 1
 
@@ -78,6 +79,7 @@ async def test_a_stale_owner_writes_nothing_and_stops(scene: Scene) -> None:
         assert await handle.result() == Ok("b")
         assert await (await there.handle("run")).result() == Ok("b")
         fences = [fence for fence, _ in scene.memory._runs["run"].facts]
+
     assert fences[0] == 1
     assert set(fences[1:]) == {2}
 
@@ -140,6 +142,7 @@ async def test_a_run_that_is_taken_over_first_may_start_others_while_the_rest_is
     async with scene.runtime(starting) as rt:
         for number in range(20):
             assert await (await rt.handle(f"run{number}")).result() == Ok("a")
+
     assert scene.log.count("held done") == 20
 
 
@@ -233,6 +236,7 @@ async def test_a_run_that_the_store_fails_is_left_alone_for_longer_and_longer_an
         scene.reconnect("append")
         await scene.clock.advance("2m")
         assert await handle.result() == Ok("b")
+
     assert scene.log.count("b") == 1
 
 

@@ -150,6 +150,7 @@ async def test_a_body_that_goes_another_way(scene: Scene, outside: dict[str, boo
         "sleep": line(moody, "await sleep"),
         "both": line(moody, "gather"),
     }
+
     assert isinstance(error, Mismatch)
     assert error.found == found.format(**places)
     assert error.recorded == f"its 2nd call of write ({places['read']}) returned a value"
@@ -184,6 +185,7 @@ async def test_what_is_said_of_a_run_when_the_code_is_checked_is_the_same(scene:
     await scene.interrupt(before, 1, at="last", id="order:7")
     async with scene.runtime(no_such_step) as rt:
         (verdict,) = await rt.check()
+
     assert verdict.answer == "does-not-fit"
     assert verdict.reason.startswith("run 'order:7' does not fit the code of order: its 1st call of write")
 
@@ -196,4 +198,5 @@ async def test_a_run_goes_on_whose_step_was_looked_up_when_it_ran(scene: Scene, 
         assert verdict.answer == "unknown"
         assert "WAYS[way] is looked up when it runs" in verdict.reason
         assert await (await rt.handle("run")).result() == Ok("abclast")
+
     assert scene.log.count("a") == scene.log.count("b") == 1

@@ -114,6 +114,7 @@ async def interrupted(scene: Scene, flow: Flow, *, after: float = 0) -> None:
 
 async def test_attempts_are_counted_and_share_one_idempotency_key(scene: Scene) -> None:
     scene.failing["a"] = failures(2)
+
     assert await scene.run(quickly, "a") == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3]
     assert len(scene.keys["a"]) == 1
@@ -123,6 +124,7 @@ async def test_attempts_are_counted_and_share_one_idempotency_key(scene: Scene) 
 async def test_a_call_that_fails_for_good_is_recorded_with_its_last_error_and_its_attempts(scene: Scene) -> None:
     scene.fails["a"] = ValueError("down")
     result = await scene.run(quickly, "a")
+
     assert isinstance(result, Err)
     assert "down" in str(result.error)
     assert any("gave up after 3 attempts" in note for note in result.error.notes)
@@ -156,6 +158,7 @@ async def test_no_attempt_begins_when_what_was_delivered_before_it_cannot_be_sto
         await scene.until("look done")
         scene.cut_off("append")
         await scene.clock.advance("500ms")
+
     assert scene.attempts["a"] == [1]
 
 
@@ -165,6 +168,7 @@ async def test_no_attempt_begins_when_what_was_delivered_before_it_cannot_be_sto
 @pytest.mark.parametrize(("delay", "recorded"), [(1.0, False), (1.25, True)])
 async def test_a_delay_of_more_than_a_second_is_recorded(scene: Scene, delay: float, recorded: bool) -> None:
     scene.failing["a"] = [Throttled(delay)]
+
     assert await scene.run(quickly, "a") == Ok("a")
     assert len(scene.stored("run", RetryScheduled)) == recorded
 
@@ -175,6 +179,7 @@ async def test_a_call_goes_on_counting_and_waits_only_for_what_is_left_of_a_reco
     await interrupted(scene, slowly, after=4)
     assert scene.stored("run", StepFinished) == []
     await scene.clock.advance("3s")
+
     assert await scene.resume(slowly) == Ok("a")
     assert scene.attempts["a"] == [1, 2, 3, 4]
     assert scene.clock.time() - begun == pytest.approx(30, abs=0.1)
@@ -189,6 +194,7 @@ async def test_a_call_that_is_interrupted_in_every_delay_has_no_more_attempts_th
     for _ in range(2):
         async with scene.runtime(slowly, store=scene.view()):
             await scene.clock.advance("11s")
+
     assert await scene.resume(slowly) == Err(Busy("a"))
     assert scene.attempts["a"] == [1, 2, 3, 4]
 
@@ -198,6 +204,7 @@ async def test_a_delay_that_was_over_while_nobody_executed_the_run_is_not_repeat
     await interrupted(scene, slowly)
     await scene.clock.advance("1m")
     before = scene.clock.time()
+
     assert await scene.resume(slowly) == Ok("a")
     assert scene.clock.time() - before < 1
 
@@ -208,6 +215,7 @@ async def test_after_an_interruption_of_a_short_delay_attempts_are_counted_from_
         await rt.start(quickly.options(id="run"), "a")
         await scene.clock.advance("5s")
         await rt.shutdown(go_on=0)
+
     assert scene.attempts["a"] == [1, 2]
     assert (await scene.resume(quickly)).is_err()
     assert scene.attempts["a"] == [1, 2, 2, 3]
@@ -219,6 +227,7 @@ async def test_where_settings_allow_no_attempt_any_more_the_recorded_error_is_th
 ) -> None:
     scene.failing["a"] = failures(1)
     await interrupted(scene, slowly)
+
     assert await scene.resume(slowly, steps={"slow": {"retry": retry}}) == Err(Busy("a"))
     assert scene.attempts["a"] == [1]
     assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [1]
@@ -231,6 +240,7 @@ async def test_the_time_of_within_goes_on_while_nobody_executes_the_run(
     scene.failing["a"] = failures(1)
     await interrupted(scene, briefly)
     await scene.clock.advance(down)
+
     assert await scene.resume(briefly) == (Ok("a") if len(attempts) == 2 else Err(Busy("a")))
     assert scene.attempts["a"] == attempts
 
@@ -240,6 +250,7 @@ async def test_so_does_the_time_of_a_calls_deadline(scene: Scene) -> None:
     await interrupted(scene, in_time)
     await scene.clock.advance("2m")
     result = await scene.resume(in_time)
+
     assert isinstance(result, Err)
     assert result.error.type_name.endswith(StepDeadline.__name__)
     assert scene.attempts["a"] == [1]
@@ -250,6 +261,7 @@ async def test_a_deadline_leaves_a_resumed_call_what_is_left_of_it(scene: Scene)
     begun = scene.clock.time()
     await interrupted(scene, in_time)
     await scene.clock.advance("55s")
+
     assert await scene.resume(in_time) == Err(Busy("a"))  # the next delay would be too long
     assert scene.attempts["a"] == [1, 2]
     assert scene.clock.time() - begun == pytest.approx(55, abs=1)
@@ -264,6 +276,7 @@ async def test_a_retried_run_gives_the_failed_call_fresh_attempts(scene: Scene) 
         assert await rt.run(slowly.options(id="run"), "a") == Err(Busy("a"))
         scene.attempts["a"].clear()
         assert await (await rt.retry("run")).result() == Err(Busy("a"))
+
     assert scene.attempts["a"] == [1, 2, 3, 4]
 
 
@@ -274,6 +287,7 @@ async def test_a_retried_run_that_is_interrupted_counts_from_its_retry(scene: Sc
         scene.attempts["a"].clear()
         await rt.retry("run")
         await scene.clock.advance("15s")
+
     assert await scene.resume(slowly) == Err(Busy("a"))
     assert scene.attempts["a"] == [1, 2, 3, 4]
 
@@ -287,6 +301,7 @@ async def test_a_fork_does_not_inherit_attempts(scene: Scene) -> None:
         fork = await rt.fork("run", id="fork")
         assert await fork.result() == Ok("a")
         assert scene.clock.time() == before
+
     assert scene.attempts["a"] == [1, 2, 1]
     assert len(scene.keys["a"]) == 2
 
@@ -299,6 +314,7 @@ async def test_a_replay_passes_over_recorded_delays_and_writes_nothing(scene: Sc
         await scene.turns()
         assert store.appends == 0
         assert await (await rt.handle("run")).result() == Ok("a")
+
     assert scene.attempts["a"] == [1, 2, 3]
     assert scene.log.count("between") == 1
 
@@ -319,6 +335,7 @@ async def test_a_failure_that_was_retried_in_vain_is_caught_by_the_body_on_repla
         await scene.clock.advance("1s")
         await rt.shutdown(0)
     scene.release("instead")
+
     assert await scene.resume(falling_back) == Ok("instead")
     assert scene.attempts["a"] == [1, 2, 3]
 
@@ -336,6 +353,7 @@ async def test_an_attempt_that_fails_during_a_shutdown_is_neither_final_nor_foll
         await rt.start(flow.options(id="run"), "a")
         await scene.until("a")
         await rt.shutdown(go_on=0)
+
     assert scene.attempts["a"] == [1]
     assert [fact.attempts for fact in scene.stored("run", RetryScheduled)] == [1]
     assert scene.stored("run", StepFinished) == []
@@ -349,6 +367,7 @@ async def test_the_last_attempt_that_fails_during_a_shutdown_is_final(scene: Sce
     async with scene.runtime(slowly) as rt:
         await rt.start(slowly.options(id="run"), "a")
         await scene.clock.advance(3 * 15 + 2)
+
     assert scene.attempts["a"] == [1, 2, 3, 4]
     assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [4]
 
@@ -362,6 +381,7 @@ async def test_no_attempt_begins_here_after_the_lease_was_lost_in_a_delay(scene:
         scene.cut_off()
         await scene.clock.advance("2m")
         assert scene.memory._runs["run"].fence == 2
+
     assert scene.attempts["a"] == [1, 2]  # the second there
 
 

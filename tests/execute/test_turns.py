@@ -186,6 +186,7 @@ async def test_the_start_of_what_happens_at_most_once_came_to_nothing_if_the_run
         await scene.turns()
         released.set()
         await closing
+
     assert scene.log == []
     assert scene.facts("run") == ["RunStarted", "StepStarted once#0", "StepWithheld once#0"]
     assert await scene.resume(at_most_once) == Ok("a")
@@ -203,6 +204,7 @@ async def test_a_run_is_given_back_once_everything_is_stored_that_happened_in_it
             released.set()
             await closing
             assert await (await other.handle("run")).result() == Ok("a")
+
     assert scene.attempts == {f"a{index}": [1] for index in range(5)}
     assert [fact.step for fact in scene.stored("run", StepWithheld)] == ["seated"]
 
@@ -212,6 +214,7 @@ async def test_an_effect_that_waited_for_its_turn_when_its_run_was_given_back_is
     scene: Scene, flow: Flow
 ) -> None:
     await held_up(scene, flow, holds="long")
+
     assert await cancelled_later(scene, flow, holds="other")
     assert "a" not in scene.attempts
 
@@ -219,6 +222,7 @@ async def test_an_effect_that_waited_for_its_turn_when_its_run_was_given_back_is
 async def test_so_is_one_that_waited_for_its_turn_in_both_processes_that_gave_it_back(scene: Scene) -> None:
     await held_up(scene, holding_an_effect, holds="long")
     await held_up(scene, holding_an_effect, holds="longer")
+
     assert await cancelled_later(scene, holding_an_effect, holds="other")
     assert "a" not in scene.attempts
     assert len(scene.stored("run", StepWithheld)) == 2
@@ -232,6 +236,7 @@ async def test_one_that_a_later_process_may_have_begun_is_executed_before_it_is_
         await scene.until("a")
         await rt.shutdown(0)
     scene.release("a")
+
     assert not await cancelled_later(scene, holding_an_effect, holds="other")
     assert scene.attempts["a"] == [1, 1]
 
@@ -239,6 +244,7 @@ async def test_one_that_a_later_process_may_have_begun_is_executed_before_it_is_
 async def test_what_happens_at_most_once_has_not_begun_if_no_start_is_stored(scene: Scene) -> None:
     await held_up(scene, holding_what_happens_once, holds="long")
     scene.memory._runs["run"].facts.pop()  # as if the process had died instead
+
     assert await cancelled_later(scene, holding_what_happens_once, holds="other")
     assert "a" not in scene.attempts
 

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from awaitly import Breaker, Concurrency, Err, Failure, Ok, Retry, Workflow, gather, race, step, workflow
+from awaitly import Breaker, Concurrency, Err, Failure, Ok, Retry, RunHandle, Workflow, gather, race, step, workflow
 from awaitly.errors import RunCancelled
 from awaitly.model.facts import Fact, RetryScheduled, RunFinished, StepCancelled, StepFinished
 from tests.execute.scene import Declined, Scene, current_scene, none, read, write
@@ -163,6 +163,26 @@ def ended_as_cancelled(result: Any) -> bool:
     return isinstance(result, Err) and isinstance(result.error, RunCancelled)
 
 
+async def cancel_at_once(scene: Scene, handle: RunHandle[Any, Any]) -> None:
+    """Cancel a run, which is to end without time passing."""
+    before = scene.clock.time()
+    await handle.cancel()
+    assert ended_as_cancelled(await handle.result())
+    assert scene.clock.time() == before
+
+
+async def cancelled_during(scene: Scene, flow: Flow, at: str) -> bool:
+    """Cancel a run while an effect is under way, which then ends; return whether the run ends as cancelled."""
+    scene.hold(at)
+    async with scene.runtime() as rt:
+        handle = await rt.start(flow.options(id="run"), "a")
+        await scene.until(at)
+        await handle.cancel()
+        await scene.turns()
+        scene.release(at)
+        return ended_as_cancelled(await handle.result())
+
+
 # Cancelling what waits
 
 
@@ -172,10 +192,8 @@ async def test_a_call_that_waits_for_its_next_attempt_is_cancelled_at_once(scene
     async with scene.runtime() as rt:
         handle = await rt.start(flow.options(id="run"), "a")
         await scene.clock.settle()
-        before = scene.clock.time()
-        await handle.cancel()
-        assert ended_as_cancelled(await handle.result())
-        assert scene.clock.time() == before
+        await cancel_at_once(scene, handle)
+
     assert scene.attempts["a"] == [1]
     assert cancelled(scene) == [(call, 1)]
 
@@ -188,14 +206,12 @@ async def test_a_call_that_waits_for_its_turn_is_cancelled_at_once_and_gives_its
     async with scene.runtime() as rt:
         runs = {name: await rt.start(serving.options(id=name), name) for name in "abc"}
         await scene.clock.settle()
-        before = scene.clock.time()
-        await runs["b"].cancel()
-        assert ended_as_cancelled(await runs["b"].result())
-        assert scene.clock.time() == before
+        await cancel_at_once(scene, runs["b"])
         scene.release("a")
         await scene.until("c")
         scene.release("c")
         assert await runs["c"].result() == Ok("c")
+
     assert "b" not in scene.log
     assert cancelled(scene, "b") == [("served#0", 0)]
 
@@ -208,11 +224,9 @@ async def test_a_call_that_waits_before_an_open_circuit_is_cancelled_at_once_and
         assert (await rt.run(guarding, "a")).is_err()
         runs = {name: await rt.start(guarding.options(id=name), name) for name in "bc"}
         await scene.clock.settle()
-        before = scene.clock.time()
-        await runs["b"].cancel()
-        assert ended_as_cancelled(await runs["b"].result())
-        assert scene.clock.time() == before
+        await cancel_at_once(scene, runs["b"])
         assert await runs["c"].result() == Ok("c")
+
     assert cancelled(scene, "b") == [("guarded#0", 0)]
 
 
@@ -223,6 +237,7 @@ async def test_the_losers_of_a_race_that_wait_for_an_attempt_end_at_once(scene: 
         before = scene.clock.time()
         assert await rt.run(losing.options(id="run"), "a") == Ok("after fast")
         assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
+
     assert sorted(cancelled(scene)) == [("later#0", 1), ("later_read#0", 1)]
 
 
@@ -238,6 +253,7 @@ async def test_the_siblings_of_a_failure_that_wait_end_at_once(scene: Scene) -> 
         assert scene.clock.time() - before == pytest.approx(1, abs=0.1)
         scene.release("other")
         await other.result()
+
     assert sorted(cancelled(scene)) == [("later#0", 1), ("served#0", 0)]
 
 
@@ -247,6 +263,7 @@ async def test_work_of_a_key_that_was_cancelled_in_a_delay_begins_to_count_anew(
     async with scene.runtime(raced_key) as rt:
         await rt.start(raced_key.options(id="run"), "a")
         await scene.clock.advance("5s")
+
     assert scene.attempts["a"] == [1, 1]
     assert await scene.resume(raced_key) == Ok("a")
     assert scene.attempts["a"] == [1, 1, 2]
@@ -257,16 +274,10 @@ async def test_work_of_a_key_that_was_cancelled_in_a_delay_begins_to_count_anew(
 
 async def test_an_attempt_of_an_effect_that_is_under_way_finishes_and_none_follows(scene: Scene) -> None:
     scene.failing["a"] = [Busy("a")]
-    scene.hold("a")
-    async with scene.runtime() as rt:
-        handle = await rt.start(long.options(id="run"), "a")
-        await scene.until("a")
-        await handle.cancel()
-        await scene.turns()
-        scene.release("a")
-        before = scene.clock.time()
-        assert ended_as_cancelled(await handle.result())
-        assert scene.clock.time() == before
+    before = scene.clock.time()
+
+    assert await cancelled_during(scene, long, "a")
+    assert scene.clock.time() == before
     assert scene.attempts["a"] == [1]
     assert scene.facts("run") == [
         "RunStarted", "CancelRequested", "StepFinished later#0 failure", "RunFinished cancelled",
@@ -283,34 +294,23 @@ async def test_an_effect_that_has_ended_is_recorded_though_its_sibling_failed_in
         scene.release("fails")
         scene.release("effect")
         assert await handle.result() == Ok("after")
+
     assert scene.facts("run")[1:3] == ["StepFinished write#0 failure", "StepFinished write#1 value"]
     assert cancelled(scene) == []
 
 
 async def test_a_fallback_does_not_answer_for_a_call_that_nobody_wants_any_more(scene: Scene) -> None:
     scene.failing["a"] = [Busy("a")]
-    scene.hold("a")
-    async with scene.runtime() as rt:
-        handle = await rt.start(replacing.options(id="run"), "a")
-        await scene.until("a")
-        await handle.cancel()
-        await scene.turns()
-        scene.release("a")
-        assert ended_as_cancelled(await handle.result())
+
+    assert await cancelled_during(scene, replacing, "a")
     assert "replacement" not in scene.log
     assert [fact.ending for fact in scene.stored("run", StepFinished)] == ["failure"]
 
 
 async def test_a_fallback_of_an_effect_that_is_under_way_finishes_and_is_recorded(scene: Scene) -> None:
     scene.failing["a"] = [Busy("a")]
-    scene.hold("replacement")
-    async with scene.runtime() as rt:
-        handle = await rt.start(replacing.options(id="run"), "a")
-        await scene.until("replacement")
-        await handle.cancel()
-        await scene.turns()
-        scene.release("replacement")
-        assert ended_as_cancelled(await handle.result())
+
+    assert await cancelled_during(scene, replacing, "replacement")
     assert [(fact.ending, fact.source) for fact in scene.stored("run", StepFinished)] == [("value", "fallback")]
 
 
@@ -320,6 +320,7 @@ async def test_a_fallback_of_an_effect_finishes_during_a_shutdown(scene: Scene) 
     async with scene.runtime() as rt:
         await rt.start(replacing.options(id="run"), "a")
         await scene.until("replacement")
+
     assert [(fact.ending, fact.source) for fact in scene.stored("run", StepFinished)] == [("value", "fallback")]
 
 
@@ -334,6 +335,7 @@ async def test_a_read_that_turns_its_cancellation_into_an_error_is_neither_repea
         await handle.cancel()
         assert ended_as_cancelled(await handle.result())
         await scene.clock.advance("1m")
+
     assert scene.log == ["a", "a cancelled"]
     assert isinstance(last_fact(scene), RunFinished)
     assert [attempts for _, attempts in cancelled(scene)] == [1]
@@ -361,6 +363,7 @@ async def test_a_call_that_was_interrupted_in_a_recorded_delay_is_cancelled_at_o
         if asked != "while it is down":
             await handle.cancel()
         assert ended_as_cancelled(await handle.result())
+
     assert scene.clock.time() == before
     assert scene.attempts["a"] == [1]
     assert cancelled(scene) == [("later#0", 1)]
@@ -376,6 +379,7 @@ async def test_an_attempt_that_may_have_been_under_way_is_made_again_before_a_ca
         await rt.shutdown(0)  # the second attempt is lost
     scene.release("a")
     await scene.memory.request_cancel("run", "enough")
+
     assert ended_as_cancelled(await scene.resume(long))
     assert scene.attempts["a"] == [1, 2, 2]
     assert [fact.attempts for fact in scene.stored("run", StepFinished)] == [2]
@@ -394,11 +398,8 @@ async def test_a_call_that_was_under_way_at_an_interruption_waits_like_any_other
         await scene.clock.settle()
         scene.release("a")
         await scene.clock.settle()
-        before = scene.clock.time()
-        handle = await rt.handle("run")
-        await handle.cancel()
-        assert ended_as_cancelled(await handle.result())
-        assert scene.clock.time() == before
+        await cancel_at_once(scene, await rt.handle("run"))
+
     assert scene.attempts["a"] == [1, 1]
     assert cancelled(scene) == [("later#0", 1)]
 
@@ -422,6 +423,7 @@ async def test_a_shutdown_drops_what_waits_and_records_what_is_under_way(scene: 
         scene.release("other")
         await shutdown
         assert scene.clock.time() - before == pytest.approx(3, abs=0.1)
+
     assert [fact.call for fact in scene.stored("run", StepFinished)] == ["write#0"]
     assert cancelled(scene) == []
     assert await scene.resume(crowd) == Ok("effect delayed guarded b")
@@ -438,6 +440,7 @@ async def test_a_shutdown_does_not_wait_for_a_delay(scene: Scene, flow: Flow, gi
         before = scene.clock.time()
         await rt.shutdown(**given)
         assert scene.clock.time() - before == pytest.approx(0, abs=0.1)
+
     assert await scene.resume(flow) == Ok("a")
 
 
@@ -449,4 +452,5 @@ async def test_what_leads_to_a_fallback_of_an_effect_is_stored_before_it_begins(
         await scene.until("replacement")
         assert scene.facts("run") == ["RunStarted", "StepFinished read#0 value"]
         scene.release("replacement")
+
     assert scene.stored("run", RetryScheduled) == []

@@ -366,6 +366,7 @@ async def test_errors_count_unless_they_are_declared_or_told_otherwise(
     circuit = bench.circuit(failure_threshold=2, **options)
     with pytest.raises(type(error)):
         await circuit(raising(error), bench.course(Declined))
+
     assert circuit.snapshot() == Snapshot("closed", int(counts), 1, None)
 
 
@@ -379,6 +380,7 @@ async def test_a_call_that_was_ended_from_outside_counts_as_nothing(bench: Bench
     bench.clock.now += 30
     with pytest.raises(type(error)):
         await circuit(raising(error), bench.course())
+
     assert circuit.state() == "half-open"
     assert await circuit(fine, bench.course()) == "fine"
     assert circuit.state() == "closed"
@@ -394,6 +396,7 @@ async def test_changes_and_refusals_are_facts(bench: Bench) -> None:
     bench.clock.now += 30
     await circuit(fine, bench.course())
     at = bench.clock.now
+
     assert bench.facts == [
         BreakerOpened(at=at - 30, breaker="payments", seconds=30, reason="1 failure in 1m"),
         BreakerRejected(at=at - 30, call="", step="charge", breaker="payments"),
