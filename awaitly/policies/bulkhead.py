@@ -9,17 +9,7 @@ from awaitly.model.durations import Duration
 from awaitly.policies.course import Call, Course
 from awaitly.policies.options import check_count
 from awaitly.policies.sharing import Shared, shared
-from awaitly.policies.turns import (
-    Costing,
-    Limiter,
-    LimiterSnapshot,
-    Mode,
-    T,
-    Turns,
-    check_amount,
-    check_common,
-    longest,
-)
+from awaitly.policies.turns import Costing, Limiter, LimiterSnapshot, Mode, T, Turns, check_amount, check_common
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -54,7 +44,7 @@ class Concurrency(Limiter):
     max_wait: Duration | None = None
 
     def __post_init__(self) -> None:
-        check_common(self, "Concurrency")
+        check_common(self)
         check_count(self.limit, "Concurrency(limit=)")
         if self.queue is not None:
             check_count(self.queue, "Concurrency(queue=)", least=0)
@@ -122,7 +112,7 @@ class Bulkhead(Turns):
     __slots__ = ("_free", "declared")
 
     def __init__(self, declared: Concurrency, clock: Clock) -> None:
-        super().__init__(clock, declared.name or "Concurrency", declared.mode, longest(declared.max_wait))
+        super().__init__(declared, clock)
         self.declared = declared
         self._free: float = declared.limit
 

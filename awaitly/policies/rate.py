@@ -19,7 +19,6 @@ from awaitly.policies.turns import (
     Turns,
     check_amount,
     check_common,
-    longest,
 )
 
 REPLAN = 1.0  # seconds: turns come a little later than planned, so plans age
@@ -56,7 +55,7 @@ class RateLimit(Limiter):
     max_wait: Duration | None = None
 
     def __post_init__(self) -> None:
-        check_common(self, "RateLimit")
+        check_common(self)
         check_amount(self.limit, "RateLimit(limit=)", whole=False)
         check_duration(self.per, "RateLimit(per=)")
         if self.burst is not None:
@@ -118,7 +117,7 @@ class SlidingWindow(Limiter):
     max_wait: Duration | None = None
 
     def __post_init__(self) -> None:
-        check_common(self, "SlidingWindow")
+        check_common(self)
         check_amount(self.limit, "SlidingWindow(limit=)", whole=True)
         check_duration(self.per, "SlidingWindow(per=)")
 
@@ -153,7 +152,7 @@ class Bucket(Turns):
     __slots__ = ("_at", "_capacity", "_monotonic", "_rate", "_slack", "_tokens", "declared")
 
     def __init__(self, declared: RateLimit, clock: Clock) -> None:
-        super().__init__(clock, declared.name or "RateLimit", declared.mode, longest(declared.max_wait))
+        super().__init__(declared, clock)
         self.declared = declared
         self._monotonic = clock.monotonic
         self._capacity = self._tokens = float(declared.capacity)
@@ -258,7 +257,7 @@ class Window(Turns):
     __slots__ = ("_log", "_monotonic", "_plan", "_planned", "declared")
 
     def __init__(self, declared: SlidingWindow, clock: Clock) -> None:
-        super().__init__(clock, declared.name or "SlidingWindow", declared.mode, longest(declared.max_wait))
+        super().__init__(declared, clock)
         self.declared = declared
         self._monotonic = clock.monotonic
         self._log = Log(declared.limit, seconds(declared.per))

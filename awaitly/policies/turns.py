@@ -69,19 +69,17 @@ class Turns(ABC):
     """Hands out turns in the order of asking. It belongs to one thread, and may outlive its event loop.
 
     Args:
+        declared: The limiter as it was declared, whose name is used in messages and facts.
         clock: What all times are of.
-        name: The limiter's, for messages and facts.
-        mode: Whether a call without room waits or is turned away.
-        max_wait: The longest wait in seconds; None if there is none.
     """
 
     __slots__ = ("_line", "_loop", "_owed", "_timer", "clock", "max_wait", "mode", "name")
 
-    def __init__(self, clock: Clock, name: str, mode: Mode, max_wait: float | None) -> None:
+    def __init__(self, declared: "Declared", clock: Clock) -> None:
         self.clock = clock
-        self.name = name
-        self.mode = mode
-        self.max_wait = max_wait
+        self.name = declared.name or type(declared).__name__
+        self.mode = declared.mode
+        self.max_wait = None if declared.max_wait is None else seconds(declared.max_wait)
         self._line: OrderedDict[Turn, None] = OrderedDict()
         self._owed = 0.0  # what those in the line cost together
         self._timer: Timer | None = None  # for the first in the line
@@ -367,12 +365,13 @@ class Declared(Protocol):
         """See the limiters."""
 
 
-def check_common(declared: Declared, kind: str) -> None:
+def check_common(declared: Declared) -> None:
     """Check the options that all limiters have.
 
     Raises:
         ConfigurationError: ``invalid-option`` or ``invalid-duration``.
     """
+    kind = type(declared).__name__
     check_name(declared.name, f"the name of a {kind}")
     check_choice(declared.mode, ("wait", "reject"), f"{kind}(mode=)")
     if declared.max_wait is not None:
@@ -394,11 +393,6 @@ def check_amount(value: object, what: str, *, whole: bool, most: float = math.in
     fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if not fits or not 0 < value < math.inf or not least <= value <= most:  # type: ignore[operator]
         raise refuse(what, value, f"give {kind} {bounds}")
-
-
-def longest(max_wait: Duration | None) -> float | None:
-    """Return ``max_wait`` in seconds."""
-    return None if max_wait is None else seconds(max_wait)
 
 
 @dataclass(frozen=True, slots=True)
