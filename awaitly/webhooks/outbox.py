@@ -1,29 +1,22 @@
 """Where facts are delivered to: what is said about it, and its delivery while a runtime is open."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urlsplit
+from contextlib import asynccontextmanager
 
 from awaitly.errors import ConfigurationError
-from awaitly.model.clock import Clock
 from awaitly.model.durations import Duration, seconds
 from awaitly.model.facts import Fact
 from awaitly.model.names import nearest
-from awaitly.policies.options import check_count, check_duration, refuse
+from awaitly.policies.options import check_count, check_duration
 from awaitly.policies.retry import Retry
 from awaitly.policies.timeout import Expired, within
 from awaitly.runtime import Runtime
 from awaitly.webhooks.delivering import Counts, Delivering, Plan
-from awaitly.webhooks.events import STORED, Event
-from awaitly.webhooks.posting import DeliveryFailed, Post, post
-from awaitly.webhooks.signing import SIGNATURE, Secret, sign
-
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
-_VALUE = re.compile("[ -~\\xa1-\\xff\t]*")  # what Latin-1 can say and a server has to accept
-_PLAIN = re.compile("[!-~]+")  # neither blanks nor what would have to be encoded
+from awaitly.webhooks.events import STORED
+from awaitly.webhooks.posting import Post, post
+from awaitly.webhooks.receiver import Receiver
+from awaitly.webhooks.signing import Secret
 
 DELAYS = Retry(1, initial="1s", max="5m", jitter="equal").delays
 
@@ -79,19 +72,13 @@ class Outbox:
         at_once: int = 8,
     ) -> None:
         check_count(at_once, "at_once of Outbox")
-        check_duration(timeout, "timeout of Outbox")
         check_duration(every, "every of Outbox")
-        named = _named(url)
+        receiver = Receiver(url, secret, headers or {}, client, timeout)
         self.counts = Counts()
         self._plan = Plan(
-            name=name or named, kinds=tuple(map(_kind, facts)), payloads=payloads, retry=retry,
-            delays=DELAYS if retry is None else retry.delays, every=seconds(every), at_once=at_once, send=self._send,
+            name=name or receiver.name, kinds=tuple(map(_kind, facts)), payloads=payloads, retry=retry,
+            delays=DELAYS if retry is None else retry.delays, every=seconds(every), at_once=at_once, send=receiver.take,
         )  # fmt: skip
-        self._url = url
-        self._timeout = seconds(timeout)
-        self._secrets = _secrets(secret)
-        self._headers = _sendable(headers or {})
-        self._client = client
 
     @asynccontextmanager
     async def following(self, runtime: Runtime, *, timeout: Duration = "5s") -> AsyncIterator["Outbox"]:
@@ -121,51 +108,6 @@ class Outbox:
             finally:
                 await finish(allowed)
 
-    async def _send(self, event: Event, clock: Clock) -> None:
-        """Send one event.
-
-        Raises:
-            DeliveryFailed: If the receiver did not take it.
-        """
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": _agent(),
-            "Awaitly-Event": event.id,
-            SIGNATURE: sign(event.body, self._secrets, at=clock.time()),
-            **self._headers,
-        }
-        try:
-            answer = await within(self._client(self._url, event.body, headers), self._timeout, clock)
-        except Expired:
-            raise DeliveryFailed(f"no answer within {self._timeout:g} s") from None
-        except Exception as error:  # whatever a client raises, the event was not taken
-            raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
-        if not 200 <= answer.status < 300:
-            raise DeliveryFailed(f"it answered {answer.status}", answer.status, _retry_after(answer.headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> str | None:
-    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
-
-
-def _named(url: str) -> str:
-    host, fits = url.rpartition("@")[2], False  # what is before may be a password
-    with suppress(ValueError):  # brackets that do not close, a port that is none
-        parts = urlsplit(url)
-        host = parts.hostname or host
-        port = f":{parts.port}" if parts.port else ""
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
-    if not fits or not _PLAIN.fullmatch(url):
-        raise refuse("url of Outbox", host, "give one such as https://example.com/hooks; keys belong in headers=")
-    return f"{host}{port}{parts.path}"
-
-
-def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):  # which may be a key: the message lacks it
-            raise refuse("headers of Outbox", name, "a name has letters, digits and dashes, a value no line breaks")
-    return dict(headers)
-
 
 def _kind(name: str) -> type[Fact]:
     kind = STORED.get(name)
@@ -177,17 +119,3 @@ def _kind(name: str) -> type[Fact]:
             code="invalid-option",
         )
     return kind
-
-
-def _secrets(secret: Secret) -> tuple[str, ...]:
-    secrets = (secret,) if isinstance(secret, str) else tuple(secret)
-    if not secrets or not all(secrets):
-        raise refuse("secret of Outbox", "", "give a long random text that the receiver knows too")
-    return secrets
-
-
-def _agent() -> str:
-    try:
-        return f"awaitly/{version('awaitly')}"
-    except PackageNotFoundError:  # run from its source
-        return "awaitly"
