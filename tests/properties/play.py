@@ -49,7 +49,7 @@ def wanted(program: Block) -> Any:
     try:
         return Ok(expected(program, 5))
     except Boomed as boom:
-        return Err(Boom(boom.args[0]))
+        return Err(Boom(boom.tag))
 
 
 @dataclass(frozen=True)

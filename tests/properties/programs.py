@@ -95,19 +95,24 @@ Block: TypeAlias = "tuple[Node, ...]"
 
 
 class Boomed(Exception):
-    """The reference's failure."""
+    """The reference's failure: its tag, and what ``x`` was where it was raised."""
+
+    def __init__(self, tag: int, x: int) -> None:
+        super().__init__(tag, x)
+        self.tag = tag
+        self.x = x
 
 
 # What it computes.
 
 
 def expected(block: Block, x: int) -> int:
-    """Return what a program makes of ``x``, whatever its interleaving; raise ``Boomed(tag)`` if it fails."""
+    """Return what a program makes of ``x``, whatever its interleaving; raise ``Boomed`` if it fails."""
     for node in block:
         match node:
             case Call(tag=tag, fails=fails, attempt=attempt):
                 if fails and not attempt:
-                    raise Boomed(tag)
+                    raise Boomed(tag, x)
                 x = (x + tag) % MODULUS if fails else value(tag, x)
             case Keyed(key=key):
                 x = (x + value(key, 0)) % MODULUS
@@ -123,12 +128,16 @@ def expected(block: Block, x: int) -> int:
             case Each(body=body, items=items):
                 x = sum(expected(body, x + at) for at in range(items)) % MODULUS
             case Child(body=body):
-                x = expected(body, x)
-            case Try(body=body, handler=handler, final=final):
                 try:
                     x = expected(body, x)
                 except Boomed as boom:
-                    x = expected(handler, boom.args[0])
+                    raise Boomed(boom.tag, x) from boom  # the child has an x of its own
+            case Try(body=body, handler=handler, final=final):
+                try:
+                    x = _handled(body, handler, x)
+                except Boomed as boom:
+                    expected(final, boom.x)  # if it fails, that takes the place of the failure
+                    raise
                 x = expected(final, x)
             case Spawn(task=task, meanwhile=meanwhile, awaited=awaited):
                 beside = expected(task, x) if awaited else 0
@@ -136,6 +145,13 @@ def expected(block: Block, x: int) -> int:
             case Limit(body=body):
                 x = expected(body, x)
     return x
+
+
+def _handled(body: Block, handler: Block, x: int) -> int:
+    try:
+        return expected(body, x)
+    except Boomed as boom:
+        return expected(handler, boom.tag)
 
 
 def _settled(block: Block, x: int) -> int:
