@@ -63,224 +63,193 @@ def guests() -> Guests:
     return Guests()
 
 
-def test_no_more_than_the_limit_are_inside_and_the_next_comes_when_one_goes(guests: Guests) -> None:
+async def test_no_more_than_the_limit_are_inside_and_the_next_comes_when_one_goes(guests: Guests) -> None:
     state = Concurrency(limit=2).state(guests.shared)
 
-    async def story() -> None:
-        tasks = [await guests.come(state, name) for name in "abcd"]
-        assert guests.inside == ["a", "b"]
-        await guests.go("b")
-        assert guests.inside == ["a", "c"]
-        for name in "acd":
-            await guests.go(name)
-        assert await asyncio.gather(*tasks) == ["a", "b", "c", "d"]
+    tasks = [await guests.come(state, name) for name in "abcd"]
+    assert guests.inside == ["a", "b"]
+    await guests.go("b")
+    assert guests.inside == ["a", "c"]
+    for name in "acd":
+        await guests.go(name)
 
-    guests.play(story())
+    assert await asyncio.gather(*tasks) == ["a", "b", "c", "d"]
     assert state.snapshot().available == 2
 
 
-def test_a_small_call_does_not_overtake_one_that_needs_several_places(guests: Guests) -> None:
+async def test_a_small_call_does_not_overtake_one_that_needs_several_places(guests: Guests) -> None:
     state = Concurrency(limit=2).state(guests.shared)
 
-    async def story() -> None:
-        for name, cost in (("a", 1), ("large", 2), ("small", 1)):
-            await guests.come(state, name, cost)
-        assert guests.inside == ["a"]
-        await guests.go("a")
-        assert guests.inside == ["large"]
-        await guests.go("large")
-        assert guests.inside == ["small"]
-        await guests.go("small")
-
-    guests.play(story())
+    for name, cost in (("a", 1), ("large", 2), ("small", 1)):
+        await guests.come(state, name, cost)
+    assert guests.inside == ["a"]
+    await guests.go("a")
+    assert guests.inside == ["large"]
+    await guests.go("large")
+    assert guests.inside == ["small"]
+    await guests.go("small")
 
 
 @pytest.mark.parametrize("error", [KeyError("gone"), asyncio.CancelledError()])
-def test_a_place_comes_back_however_the_call_ends(guests: Guests, error: BaseException) -> None:
+async def test_a_place_comes_back_however_the_call_ends(guests: Guests, error: BaseException) -> None:
     state = Concurrency(limit=1).state(guests.shared)
 
     async def fail() -> None:
         raise error
 
-    async def story() -> None:
-        with pytest.raises(type(error)):
-            await state(fail, guests.course())
-        assert state.try_acquire()
+    with pytest.raises(type(error)):
+        await state(fail, guests.course())
 
-    guests.play(story())
+    assert state.try_acquire()
 
 
-def test_a_cancelled_waiter_gives_its_place_in_the_line_to_the_next(guests: Guests) -> None:
+async def test_a_cancelled_waiter_gives_its_place_in_the_line_to_the_next(guests: Guests) -> None:
     state = Concurrency(limit=2).state(guests.shared)
 
-    async def story() -> None:
-        await guests.come(state, "a")
-        large = await guests.come(state, "large", 2)
-        await guests.come(state, "small")
-        large.cancel()
-        await guests.clock.settle()
-        assert guests.inside == ["a", "small"]
-        await guests.go("a")
-        await guests.go("small")
-
-    guests.play(story())
+    await guests.come(state, "a")
+    large = await guests.come(state, "large", 2)
+    await guests.come(state, "small")
+    large.cancel()
+    await guests.clock.settle()
+    assert guests.inside == ["a", "small"]
+    await guests.go("a")
+    await guests.go("small")
 
 
-def test_a_place_granted_in_the_instant_of_the_cancellation_is_the_next_ones(guests: Guests) -> None:
+async def test_a_place_granted_in_the_instant_of_the_cancellation_is_the_next_ones(guests: Guests) -> None:
     limiter = Concurrency(limit=1)
     state = limiter.state(guests.shared)
 
-    async def story() -> None:
-        await limiter.acquire()
-        b = await guests.come(state, "b")
-        await guests.come(state, "c")
-        limiter.release()
-        b.cancel()
-        await guests.clock.settle()
-        assert b.cancelled()
-        assert guests.inside == ["c"]
-        await guests.go("c")
+    await limiter.acquire()
+    b = await guests.come(state, "b")
+    await guests.come(state, "c")
+    limiter.release()
+    b.cancel()
+    await guests.clock.settle()
+    assert b.cancelled()
+    assert guests.inside == ["c"]
+    await guests.go("c")
 
-    guests.play(story())
     assert state.snapshot().available == 1
 
 
-def test_more_than_the_queue_allows_are_turned_away(guests: Guests) -> None:
+async def test_more_than_the_queue_allows_are_turned_away(guests: Guests) -> None:
     state = Concurrency("database", limit=1, queue=1).state(guests.shared)
 
-    async def story() -> None:
-        await guests.come(state, "a")
-        await guests.come(state, "b")
-        with pytest.raises(LimitReached, match="queue is 1") as caught:
-            await (await guests.come(state, "c"))
-        assert (caught.value.limiter, caught.value.retry_after) == ("database", None)
-        await guests.go("a")
-        await guests.go("b")
-
-    guests.play(story())
+    await guests.come(state, "a")
+    await guests.come(state, "b")
+    with pytest.raises(LimitReached, match="queue is 1") as caught:
+        await (await guests.come(state, "c"))
+    assert (caught.value.limiter, caught.value.retry_after) == ("database", None)
+    await guests.go("a")
+    await guests.go("b")
 
 
-def test_rejecting_does_not_wait(guests: Guests) -> None:
+async def test_rejecting_does_not_wait(guests: Guests) -> None:
     state = Concurrency("database", limit=1, mode="reject").state(guests.shared)
 
-    async def story() -> None:
-        await guests.come(state, "a")
-        with pytest.raises(LimitReached, match="1 at once") as caught:
-            await (await guests.come(state, "b"))
-        assert caught.value.retry_after is None
-        await guests.go("a")
-        await guests.come(state, "c")
-        await guests.go("c")
+    await guests.come(state, "a")
+    with pytest.raises(LimitReached, match="1 at once") as caught:
+        await (await guests.come(state, "b"))
+    assert caught.value.retry_after is None
+    await guests.go("a")
+    await guests.come(state, "c")
+    await guests.go("c")
 
-    guests.play(story())
     assert [type(fact) for fact in guests.facts] == [LimiterRejected]
 
 
-def test_a_call_that_has_waited_for_max_wait_is_turned_away(guests: Guests) -> None:
+async def test_a_call_that_has_waited_for_max_wait_is_turned_away(guests: Guests) -> None:
     state = Concurrency("database", limit=2, max_wait="2s").state(guests.shared)
 
-    async def story() -> None:
-        await guests.come(state, "a")
-        large = await guests.come(state, "large", 2)
-        await guests.clock.advance("1s")
-        small = await guests.come(state, "small")
-        assert guests.inside == ["a"]
-        await guests.clock.advance("1s")
-        with pytest.raises(LimitReached, match="max_wait=2s"):
-            await large
-        await guests.clock.settle()
-        assert guests.inside == ["a", "small"]
-        for name in ("a", "small"):
-            await guests.go(name)
-        assert await small == "small"
+    await guests.come(state, "a")
+    large = await guests.come(state, "large", 2)
+    await guests.clock.advance("1s")
+    small = await guests.come(state, "small")
+    assert guests.inside == ["a"]
+    await guests.clock.advance("1s")
+    with pytest.raises(LimitReached, match="max_wait=2s"):
+        await large
+    await guests.clock.settle()
+    assert guests.inside == ["a", "small"]
+    for name in ("a", "small"):
+        await guests.go(name)
 
-    guests.play(story())
+    assert await small == "small"
 
 
-def test_one_timer_serves_all_who_wait_for_so_long(guests: Guests) -> None:
+async def test_one_timer_serves_all_who_wait_for_so_long(guests: Guests) -> None:
     state = Concurrency(limit=1, max_wait="2s").state(guests.shared)
 
     def timers() -> int:
         return sum(not timer.cancelled for _, _, timer in guests.clock._timers)
 
-    async def story() -> None:
-        tasks = [await guests.come(state, name) for name in "abcd"]
-        assert timers() == 1
-        await guests.go("a")
-        assert timers() == 1
-        await guests.clock.advance("2s")
-        assert timers() == 0
-        await guests.go("b")
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(result) for result in results] == [str, str, LimitReached, LimitReached]
+    tasks = [await guests.come(state, name) for name in "abcd"]
+    assert timers() == 1
+    await guests.go("a")
+    assert timers() == 1
+    await guests.clock.advance("2s")
+    assert timers() == 0
+    await guests.go("b")
+    results = await asyncio.gather(*tasks, return_exceptions=True)
 
-    guests.play(story())
+    assert [type(result) for result in results] == [str, str, LimitReached, LimitReached]
 
 
-def test_waiting_is_told_with_its_seconds(guests: Guests) -> None:
+async def test_waiting_is_told_with_its_seconds(guests: Guests) -> None:
     state = Concurrency("database", limit=1).state(guests.shared)
 
-    async def story() -> None:
-        await guests.come(state, "a")
-        await guests.come(state, "b")
-        await guests.clock.advance("3s")
-        await guests.go("a")
-        await guests.go("b")
-
-    guests.play(story())
+    await guests.come(state, "a")
+    await guests.come(state, "b")
+    await guests.clock.advance("3s")
+    await guests.go("a")
+    await guests.go("b")
     (fact,) = guests.facts
+
     assert isinstance(fact, LimiterWaited)
     assert (fact.limiter, fact.seconds) == ("database", pytest.approx(3))
 
 
-def test_steps_share_places_at_their_own_costs(guests: Guests) -> None:
+async def test_steps_share_places_at_their_own_costs(guests: Guests) -> None:
     database = Concurrency("database", limit=3)
     report = database.costing(2).bound(guests.shared, "report")
 
     async def call() -> float:
         return database.snapshot().available
 
-    async def story() -> None:
-        assert await report(call, guests.course()) == 1
-        assert await database.bound(guests.shared, "query")(call, guests.course()) == 2
-
-    guests.play(story())
+    assert await report(call, guests.course()) == 1
+    assert await database.bound(guests.shared, "query")(call, guests.course()) == 2
     assert database.state(guests.shared).snapshot().available == 3
 
 
-def test_by_hand_it_serves_as_call_context_and_decorator(guests: Guests) -> None:
+async def test_by_hand_it_serves_as_call_context_and_decorator(guests: Guests) -> None:
     database = Concurrency("database", limit=3)
 
     @database.costing(3)
     async def report() -> float:
         return database.snapshot().available
 
-    async def story() -> None:
-        async with database:
-            assert database.snapshot().available == 2
-        assert await report() == 0
-        assert await database.call(report.__wrapped__) == 2  # type: ignore[attr-defined]
-        await database.acquire(2)
-        assert database.snapshot().available == 1
-        database.release(2)
-        places = database.costing(2)
-        await places.acquire()
-        places.release()
-        assert database.snapshot() == LimiterSnapshot("database", 3, None, 3, 0)
+    async with database:
+        assert database.snapshot().available == 2
+    assert await report() == 0
+    assert await database.call(report.__wrapped__) == 2  # type: ignore[attr-defined]
+    await database.acquire(2)
+    assert database.snapshot().available == 1
+    database.release(2)
+    places = database.costing(2)
+    await places.acquire()
+    places.release()
 
-    guests.play(story())
+    assert database.snapshot() == LimiterSnapshot("database", 3, None, 3, 0)
 
 
-def test_giving_back_more_than_was_taken_is_refused(guests: Guests) -> None:
+async def test_giving_back_more_than_was_taken_is_refused(guests: Guests) -> None:
     database = Concurrency("database", limit=3)
 
-    async def story() -> None:
-        await database.acquire()
-        with pytest.raises(ValueError, match="got 2 places back and 1 were taken"):
-            database.release(2)
-        database.release()
-
-    guests.play(story())
+    await database.acquire()
+    with pytest.raises(ValueError, match="got 2 places back and 1 were taken"):
+        database.release(2)
+    database.release()
 
 
 def test_costing_keeps_its_kind() -> None:
