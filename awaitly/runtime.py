@@ -284,6 +284,7 @@ class Runtime:
             most_runs=self.settings.max_active_runs,
             runs_wait=self.settings.overload == "queue",
             trace=self.watching.begin if self.watching is not None else None,
+            here=self.watching.here if self.watching is not None else None,
         )
         return Control(services, self.library, takes_over=self._recover)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
-from awaitly.model.notice import Beginner, Watcher
+from awaitly.model.notice import Beginner, Entering, Watcher
 from awaitly.observe.bus import Bus, Sink
 from awaitly.policies.breaker import Circuit
 from awaitly.policies.bulkhead import Bulkhead
@@ -72,7 +72,15 @@ class Watching:
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
         self._asking = _asking(everybody)
+        self._entering = _entering(everybody)
         self.bus = Bus((*sinks, *_reporting(settings, sinks), *_logging(settings, where)), everybody)
+
+    def here(self) -> Callable[[], object]:
+        """Return what puts back what watchers find current here, whatever they are told until then."""
+        if len(self._entering) == 1:
+            return self._entering[0].here()
+        ways_back = [entering.here() for entering in self._entering]
+        return lambda: [put_back() for put_back in ways_back]
 
     def attend(self, engine: "Engine", states: Shared, lag: Callable[[], float] | None = None) -> None:
         """Let metrics ask for what is counted when somebody collects, in whatever thread.
@@ -120,6 +128,11 @@ def _beginning(watchers: Sequence[Watcher]) -> Callable[[str, str], str] | None:
 def _asking(watchers: Sequence[Watcher]) -> list[Asking]:
     """Return those of the watchers that ask for numbers."""
     return [cast(Asking, watcher) for watcher in watchers if isinstance(watcher, Asking)]
+
+
+def _entering(watchers: Sequence[Watcher]) -> list[Entering]:
+    """Return those of the watchers that make something current."""
+    return [cast(Entering, watcher) for watcher in watchers if isinstance(watcher, Entering)]
 
 
 def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float] | None) -> "Gauges":

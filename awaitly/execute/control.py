@@ -3,7 +3,7 @@
 It comes with all that executes runs, so it is imported when a runtime is opened.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -221,13 +221,14 @@ class Control:
         run_id = options.id or new_run_id(program.graph.workflow)
         deadline = options.deadline if options.deadline is not None else program.graph.deadline
         asked = Asked(id=run_id, deadline=deadline, flags=options.flags, metadata=options.metadata)
-        return _wanted(await self._told_of(program, asked, args, kwargs), wanted)
+        return _wanted(await self._executed(program, asked, args, kwargs), wanted)
 
-    def _told_of(self, program: Program, asked: Asked, args: Any, kwargs: Any) -> Awaitable[Outcome]:
+    async def _executed(self, program: Program, asked: Asked, args: Any, kwargs: Any) -> Outcome:
         called: Any = program.fn(*args, **kwargs)  # raises what a plain call does if they do not fit
-        if self._services.observe is None:
-            return run_locally(LocalHost(self._services, program, asked), called)
-        return run_observed(self._services, program, asked, called)
+        if self._services.observe is not None:
+            return await run_observed(self._services, program, asked, called)
+        outcome, _ = await run_locally(LocalHost(self._services, program, asked), called)
+        return outcome
 
     def _held(self, program: Program, run_id: str) -> Handle[Any, Any]:
         return Handle(self.engine, program, run_id)

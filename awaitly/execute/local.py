@@ -1,7 +1,8 @@
 """Runs that store nothing (``durable=False``): the same meanings, without identity, order or journal."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from inspect import signature
@@ -18,18 +19,20 @@ from awaitly.execute.services import Services
 from awaitly.flags.provider import Decision, Flag, FlagContext
 from awaitly.model.context import StepContext, Whereabouts
 from awaitly.model.facts import Ending
-from awaitly.model.identity import keyed
+from awaitly.model.identity import idempotency_key, keyed
 from awaitly.model.names import spelt
 from awaitly.model.program import Program, StepBinding
 from awaitly.policies.course import Course
 from awaitly.policies.timeout import Expired, within
 from awaitly.result import Err, Ok
 
+RECENT = 100  # failures that are known to have come from steps: such a run may go on for ever
+
 
 class LocalHost(PlainHost):
     """The body of a run that stores nothing."""
 
-    __slots__ = ("_calls", "_flags", "_keyed", "_services", "due", "host", "program", "run")
+    __slots__ = ("_calls", "_flags", "_keyed", "_services", "delivered", "due", "host", "program", "run")
 
     def __init__(self, services: Services, program: Program, run: "Asked") -> None:
         super().__init__(services.clock, services.start_run)
@@ -41,13 +44,16 @@ class LocalHost(PlainHost):
         self.due = None if run.deadline is None else services.clock.monotonic() + run.deadline
         self._calls = 0
         self._keyed: dict[str, _Shared] = {}
+        self.delivered: deque[BaseException] = deque(maxlen=RECENT)  # declared failures of steps
 
     def step(self, step: Any, args: Any, kwargs: Any, frame: FrameType, *, attempt: bool) -> Answer:
         """Execute the function at once; what a key names is done once."""
-        binding = self.program.steps[step.name]
-        self._calls += 1
+        binding = self.program.steps.get(step.name)
+        if binding is None or binding.fn is not step.fn:
+            binding = self._services.bind(step)  # the compiler did not see it
         if binding.key is None:
-            call = self._perform(binding, args, kwargs, f"{self.run.id}/{self._calls}")
+            call = self._perform(binding, args, kwargs, f"{binding.name}#{self._calls}")
+            self._calls += 1
         else:
             call = self._named(binding, args, kwargs, keyed(binding.name, binding.key(args, kwargs)))
         answer: Answer = _attempted(call) if attempt else call
@@ -65,22 +71,29 @@ class LocalHost(PlainHost):
         flags |= {name: asked.result() for name, asked in self._flags.items() if asked.done()}
         return await self._start(workflow, options, args, kwargs, wanted=wanted, flags=flags)
 
-    async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
-        chosen = await self._chosen(binding) if binding.variants else binding
-        plain = chosen.pipeline is None and chosen.timeout is None and not chosen.blocking
-        course = None if plain else self.course(chosen, args, kwargs)
-        return await self._executed(Performed(identity, binding, chosen, course), args, kwargs)
+    def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Answer:
+        if binding.variants or binding.pipeline is not None or binding.timeout is not None or binding.blocking:
+            return self._governed(binding, args, kwargs, identity)
+        return self._executed(LocalStep(self, binding, identity, None), binding, args, kwargs)
 
-    async def _executed(self, call: "Performed", args: Any, kwargs: Any) -> Any:
-        binding, chosen, course = call.binding, call.chosen, call.course
-        token = self.host.set(_LocalStep(self, call))
+    async def _governed(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
+        """Execute a call about which more than its function has a say."""
+        chosen = await self._chosen(binding) if binding.variants else binding
+        course = self.course(binding, args, kwargs)
+        return await self._executed(LocalStep(self, binding, identity, course), chosen, args, kwargs)
+
+    async def _executed(self, call: "LocalStep", chosen: StepBinding, args: Any, kwargs: Any) -> Any:
+        """Execute the function that was chosen for a call, through its policies if the call has a course."""
+        binding, course = call.binding, call.made
+        token = self.host.set(call)
         try:
             if course is not None:
-                return await through(chosen, course, self._begins(call))
+                return await through(chosen, course, self._begins(call, chosen))
             value = await chosen.fn(*args, **kwargs)
         except Returned as returned:
             raise raisable(returned.error, binding.name) from None
-        except binding.errors:
+        except binding.errors as error:
+            self.delivered.append(error)
             raise
         except Exception as error:  # whatever a step raises undeclared is unexpected
             if isinstance(error, TypeError) and not _fit(binding, args, kwargs):
@@ -93,12 +106,11 @@ class LocalHost(PlainHost):
             raise raisable(value.error, binding.name)
         return value.value if isinstance(value, Ok) and binding.returns_result else value
 
-    def _begins(self, call: "Performed") -> Callable[[], object] | None:
+    def _begins(self, call: "LocalStep", chosen: StepBinding) -> Callable[[], object] | None:
         """Return what is called when an attempt begins, in its context."""
-        if call.chosen.policies is None or call.chosen.policies.hedge is None:
+        if chosen.policies is None or chosen.policies.hedge is None:
             return None
-        # In the attempt's own task: several are under way at once.
-        return lambda: self.host.set(_LocalStep(self, call, call.attempts))
+        return lambda: self.host.set(call.of_attempt())  # in its own task: several are under way at once
 
     async def _chosen(self, binding: StepBinding) -> StepBinding:
         """Return what is executed in a step's place; each flag is decided once in the run."""
@@ -168,21 +180,6 @@ class Asked:
 
 
 @dataclass(slots=True, eq=False)
-class Performed:
-    """A call of a step under way."""
-
-    identity: str
-    binding: StepBinding
-    chosen: StepBinding  # which may be a variant of it
-    course: Course | None  # None if nothing needs one
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts have begun."""
-        return 1 if self.course is None else self.course.attempts
-
-
-@dataclass(slots=True, eq=False)
 class _Shared:
     """The work that a key names."""
 
@@ -191,38 +188,51 @@ class _Shared:
     joined: int = 0  # those who wait for it
 
 
-class _LocalStep(PlainHost):
-    """Inside a step's function; made for every call, so it computes its context only when asked."""
+class LocalStep(PlainHost):
+    """A call under way, and the inside of its function; made for every call, so it computes only what is asked."""
 
-    __slots__ = ("_attempt", "_body", "_performed")
+    __slots__ = ("_attempt", "_body", "binding", "identity", "made")
 
-    def __init__(self, body: LocalHost, call: "Performed", attempt: int | None = None) -> None:
+    def __init__(self, body: LocalHost, binding: StepBinding, identity: str, course: Course | None) -> None:
         self.clock = body.clock
         self._start = body._start
         self._body = body
-        self._performed = call
-        self._attempt = attempt  # its number, where several are under way at once
+        self.binding = binding
+        self.identity = identity  # in its run
+        self.made = course  # None if nothing needs one
+        self._attempt: int | None = None  # its number, where several are under way at once
+
+    def of_attempt(self) -> "LocalStep":
+        """Return the same inside the attempt that has just begun."""
+        one = LocalStep(self._body, self.binding, self.identity, self.made)
+        one._attempt = self.attempts
+        return one
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have begun."""
+        return 1 if self.made is None else self.made.attempts
 
     def about(self) -> Whereabouts:
         """Return where this is, for what is logged here."""
         body = self._body
-        return Whereabouts(body.run.id, body.program.graph.workflow, self._performed.binding.name, self._number)
+        return Whereabouts(body.run.id, body.program.graph.workflow, self.binding.name, self._number)
 
     @property
     def _number(self) -> int:
-        return self._performed.attempts if self._attempt is None else self._attempt
+        return self.attempts if self._attempt is None else self._attempt
 
     def current(self) -> StepContext:
         """Return what the function may know about its call."""
+        run = self._body.run.id
         return StepContext(
-            run_id=self._body.run.id, step=self._performed.binding.name, attempt=self._number,
-            idempotency_key=self._performed.identity, fence=0, time_left=self.time_left,
+            run_id=run, step=self.binding.name, attempt=self._number,
+            idempotency_key=idempotency_key(run, self.identity), fence=0, time_left=self.time_left,
         )  # fmt: skip
 
     def time_left(self) -> float | None:
         """Return the seconds until the call or the run has to be over."""
-        course = self._performed.course
-        return None if course is None else course.remaining()
+        return None if self.made is None else self.made.remaining()
 
     def course(self, callee: Callee, args: Any, kwargs: Any) -> Course:
         """Return the course of a call of a step inside this one, which has to be over with it."""
@@ -245,8 +255,8 @@ async def _attempted(call: Any) -> Ok[Any] | Err[Any]:
         return Err(carried(error))
 
 
-async def run_locally(body: LocalHost, called: Coroutine[Any, Any, Any]) -> Outcome:
-    """Execute the body of a workflow that stores nothing and return its outcome."""
+async def run_locally(body: LocalHost, called: Answer) -> tuple[Outcome, BaseException | None]:
+    """Execute the body of a workflow that stores nothing; return its outcome, and the error that escaped from it."""
     program, host, deadline = body.program, body.host, body.run.deadline
     token = host.set(body)
     task = asyncio.current_task()
@@ -254,20 +264,14 @@ async def run_locally(body: LocalHost, called: Coroutine[Any, Any, Any]) -> Outc
     try:
         value = await (called if deadline is None else within(called, deadline, body.clock))
     except Expired:
-        return raised(program, asyncio.CancelledError(), Ending.DEADLINE, "", ())[0]
+        late = asyncio.CancelledError()
+        return raised(program, late, Ending.DEADLINE, "", ())[0], late
     except Exception as error:  # noqa: BLE001 - a run's failure is a value
-        outcome, _ = raised(program, error, None, "", _delivered(program, error))
-        return outcome
+        return raised(program, error, None, "", body.delivered)[0], error
     except asyncio.CancelledError as error:
         if task is None or task.cancelling() > cancelling:
             raise
-        return raised(program, error, None, "", ())[0]  # nobody asked for it: the body raised it by itself
+        return raised(program, error, None, "", ())[0], error  # nobody asked for it: the body raised it by itself
     finally:
         host.reset(token)
-    return returned(program, value)[0]
-
-
-def _delivered(program: Program, error: Exception) -> tuple[BaseException, ...]:
-    """Return the error if a step of the program declares its class: then it is an expected one."""
-    declared = tuple(kind for binding in program.steps.values() for kind in binding.errors)
-    return (error,) if isinstance(error, declared) else ()
+    return returned(program, value)[0], None

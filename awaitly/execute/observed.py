@@ -3,19 +3,19 @@
 Nothing is encoded for them: the payloads of their facts are empty.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from awaitly.errors import UnexpectedError
-from awaitly.execute.local import Asked, LocalHost, Performed, run_locally
+from awaitly.execute.hosts import Answer
+from awaitly.execute.local import Asked, LocalHost, LocalStep, run_locally
 from awaitly.execute.outcomes import Outcome
 from awaitly.execute.services import Services
 from awaitly.flags.provider import Decision, Flag
 from awaitly.model.facts import (
+    DeadlinePassed,
     Ending,
-    Fact,
     FlagDecided,
     RunFinished,
     RunStarted,
@@ -25,72 +25,76 @@ from awaitly.model.facts import (
 )
 from awaitly.model.names import overlaid
 from awaitly.model.program import Program, StepBinding
+from awaitly.policies.course import Course
 
 
 class ObservedHost(LocalHost):
     """The body of a run that stores nothing and is observed.
 
-    A call has a task of its own, so that what an observer leaves in its context, such as a current span, ends with it.
+    Its steps run where they are called, as without observers. So what these make current there, such as a span, is put
+    back by hand: no task ends with it.
     """
 
-    __slots__ = ("tell",)
+    __slots__ = ("here", "tell")
 
     def __init__(self, services: Services, program: Program, run: Asked) -> None:
         super().__init__(services, program, run)
         assert services.observe is not None
+        assert services.here is not None
+        self.here = services.here
         self.tell: Callable[..., None] = partial(services.observe, run.id, program.graph.workflow)
 
     async def _perform(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
-        performing = self._observed(binding, args, kwargs, identity)
-        # Made directly: it is nobody's branch.
-        return await asyncio.Task(performing, loop=asyncio.get_running_loop(), name=identity)
-
-    async def _observed(self, binding: StepBinding, args: Any, kwargs: Any, identity: str) -> Any:
         chosen = await self._chosen(binding) if binding.variants else binding
-        course = self.course(chosen, args, kwargs)
+        course = self.course(binding, args, kwargs)
         course.observe, course.call = self.tell, identity
-        call, began = Performed(identity, binding, chosen, course), self.clock.time()
+        call, began = LocalStep(self, binding, identity, course), self.clock.time()
+        variant = "" if chosen is binding else chosen.name
+        put_back = self.here()
         try:
-            value = await self._executed(call, args, kwargs)
-        except asyncio.CancelledError:
-            self._cancelled(call, began)
-            raise
+            value = await self._executed(call, chosen, args, kwargs)
         except Exception as error:
             expected = isinstance(error, binding.errors) or not isinstance(error, (UnexpectedError, TypeError))
-            self._ended(call, began, Ending.FAILURE if expected else Ending.UNEXPECTED, error)
+            self._ended(course, began, variant, Ending.FAILURE if expected else Ending.UNEXPECTED, error)
             raise
-        self._ended(call, began, Ending.VALUE)
-        return value
+        except BaseException:
+            self._cancelled(course, began)
+            raise
+        else:
+            self._ended(course, began, variant, Ending.VALUE)
+            return value
+        finally:
+            put_back()
 
-    def _begins(self, call: Performed) -> Callable[[], object] | None:
-        begins = super()._begins(call)
+    def _begins(self, call: LocalStep, chosen: StepBinding) -> Callable[[], object] | None:
+        begins = super()._begins(call, chosen)
         if not self._services.tells_starts:
             return begins
 
         def told() -> None:
             if begins is not None:
                 begins()
-            now = self.clock.time()
-            self.tell(StepStarted(at=now, call=call.identity, step=call.binding.name, attempt=call.attempts))
+            now, step = self.clock.time(), call.binding.name
+            self.tell(StepStarted(at=now, call=call.identity, step=step, attempt=call.attempts))
 
         return told
 
-    def _ended(self, call: Performed, began: float, ending: Ending, error: Exception | None = None) -> None:
-        course, now, name = call.course, self.clock.time(), call.binding.name
+    def _ended(
+        self, course: Course, began: float, variant: str, ending: Ending, error: Exception | None = None
+    ) -> None:
+        now = self.clock.time()
         fact = StepFinished(
-            at=now, call=call.identity, step=name, arguments="", ending=ending, payload=b"", attempts=call.attempts,
-            seconds=now - began, source="" if course is None else course.source,
-            variant="" if call.chosen is call.binding else call.chosen.name,
+            at=now, call=course.call, step=course.name, arguments="", ending=ending, payload=b"",
+            attempts=course.attempts, seconds=now - began, source=course.source, variant=variant,
         )  # fmt: skip
         self.tell(fact, error)
 
-    def _cancelled(self, call: Performed, began: float) -> None:
-        now, name = self.clock.time(), call.binding.name
-        self.tell(
-            StepCancelled(
-                at=now, call=call.identity, step=name, arguments="", attempts=call.attempts, seconds=now - began
-            )
+    def _cancelled(self, course: Course, began: float) -> None:
+        now, attempts = self.clock.time(), course.attempts
+        fact = StepCancelled(
+            at=now, call=course.call, step=course.name, arguments="", attempts=attempts, seconds=now - began
         )
+        self.tell(fact)
 
     async def _decision(self, flag: Flag) -> Decision:
         decision = await super()._decision(flag)
@@ -102,7 +106,7 @@ class ObservedHost(LocalHost):
         return decision
 
 
-async def run_observed(services: Services, program: Program, asked: Asked, called: Coroutine[Any, Any, Any]) -> Outcome:
+async def run_observed(services: Services, program: Program, asked: Asked, called: Answer) -> Outcome:
     """Execute the body of a workflow that stores nothing, tell observers of it, and return its outcome."""
     trace = "" if services.trace is None else services.trace(asked.id, program.graph.workflow)
     body, now = ObservedHost(services, program, asked), services.clock.time()
@@ -111,16 +115,22 @@ async def run_observed(services: Services, program: Program, asked: Asked, calle
         arguments=b"", arguments_digest="", seed=0, deadline=None if asked.deadline is None else now + asked.deadline,
         flags=overlaid(asked.flags), metadata=dict(asked.metadata), trace=trace,
     )  # fmt: skip
-    # In a task of its own, as a call: what observers leave in its context ends with it.
-    return await asyncio.Task(_observed(body, started, called), loop=asyncio.get_running_loop(), name=asked.id)
-
-
-async def _observed(body: ObservedHost, started: Fact, called: Coroutine[Any, Any, Any]) -> Outcome:
-    body.tell(started)
+    put_back = body.here()
     try:
-        outcome = await run_locally(body, called)
-    except asyncio.CancelledError:
-        body.tell(RunFinished(at=body.clock.time(), ending=Ending.CANCELLED, payload=b"", blame=None))
+        body.tell(started)
+        return await _told(body, called)
+    finally:
+        put_back()
+
+
+async def _told(body: ObservedHost, called: Answer) -> Outcome:
+    try:
+        outcome, error = await run_locally(body, called)
+    except BaseException as error:  # who awaits it was cancelled, or is ending
+        body.tell(RunFinished(at=body.clock.time(), ending=Ending.CANCELLED, payload=b""), error)
         raise
-    body.tell(RunFinished(at=body.clock.time(), ending=outcome.ending, payload=b"", blame=None), outcome.raised)
+    now = body.clock.time()
+    if outcome.ending is Ending.DEADLINE:
+        body.tell(DeadlinePassed(at=now))
+    body.tell(RunFinished(at=now, ending=outcome.ending, payload=b""), outcome.raised if error is None else error)
     return outcome

@@ -67,6 +67,7 @@ class Services:
     most_runs: int | None = None  # executed here at once
     runs_wait: bool = True  # for room; otherwise they are refused
     trace: Callable[[str, str], str] | None = None  # (run id, workflow) -> the traceparent of the run's first span
+    here: Callable[[], Callable[[], object]] | None = None  # -> what puts back what observers find current here
     tells_starts: bool = field(init=False)  # of steps, which nothing but observers needs to know
     _tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
 

@@ -28,6 +28,14 @@ class Beginner(Protocol):
 
 
 @runtime_checkable
+class Entering(Protocol):
+    """A watcher that makes something current in the context in which it is told, such as a span."""
+
+    def here(self) -> Callable[[], object]:
+        """Return what puts back what is current now: asked where no task of its own ends that context."""
+
+
+@runtime_checkable
 class Choosy(Protocol):
     """An observer that is told of some kinds of facts only; what nobody is told of need not be made."""
 

@@ -24,6 +24,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -195,6 +196,10 @@ class Tracing:
             self._complain("an OpenTelemetry SDK failed to begin the span of a run")
         return ""
 
+    def here(self) -> Callable[[], object]:
+        """Return what makes current again what is current now."""
+        return partial(attach, get_current())
+
     def __call__(self, notice: Notice) -> None:
         """Begin, mark or end the span that a fact is about."""
         kind = type(notice.fact)
@@ -262,7 +267,7 @@ class Tracing:
         """Remember a run, if there is a trace of it, and enter it; return whether it is recorded."""
         if run.span.get_span_context().is_valid:
             self._runs[run.id] = run
-            attach(run.context)  # the context is that of the run's body, and ends with it
+            attach(run.context)  # in the context of the run's body, which ends with it or is put back
         return run.recording
 
     def _run_finished(self, run: _Run, fact: RunFinished, error: BaseException | None) -> None:
@@ -308,7 +313,7 @@ class Tracing:
         call.attempts += 1
         if call.attempts == 1:
             call.first, call.began = fact.attempt, at
-            attach(call.context)  # the context is that of the attempt's task, and ends with it
+            attach(call.context)  # in the context of the attempt, which ends with its task or is put back
             span = call.span
         else:
             if call.attempts == 2:

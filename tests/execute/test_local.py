@@ -1,10 +1,11 @@
-"""Runs that store nothing (``durable=False``) mean the same by keys and cancellation."""
+"""Runs that store nothing (``durable=False``) mean the same by steps, keys, failures and cancellation."""
 
 import asyncio
+from typing import Never
 
 import pytest
 
-from awaitly import Err, Ok, workflow
+from awaitly import Err, Ok, Step, current, step, workflow
 from awaitly.errors import UnexpectedError
 from tests.execute.scene import Scene, keyed
 
@@ -83,3 +84,71 @@ def test_who_is_cancelled_takes_the_run_along(scene: Scene) -> None:
         assert scene.log == ["held", "held cancelled"]
 
     scene.play(story())
+
+
+@step(key="k:{name}")
+async def keyed_work(name: str) -> str:
+    return current().idempotency_key
+
+
+@step
+async def work(name: str) -> str:
+    return current().idempotency_key
+
+
+@workflow(durable=False)
+async def works(name: str) -> list[str]:
+    return [await keyed_work(name), await keyed_work(name), await work(name), await work(name)]
+
+
+async def test_other_work_has_another_idempotency_key_also_in_another_run(scene: Scene) -> None:
+    async with scene.runtime():
+        one, other = await works.options(id="one").run("a"), await works.options(id="other").run("a")
+
+    assert one == Ok(["one/keyed_work[k:a]", "one/keyed_work[k:a]", "one/work#0", "one/work#1"])
+    assert other == Ok(["other/keyed_work[k:a]", "other/keyed_work[k:a]", "other/work#0", "other/work#1"])
+
+
+def made_elsewhere() -> Step[[str], str, Never]:
+    @step(name="work")
+    async def another(name: str) -> str:
+        return f"another {name}"
+
+    return another
+
+
+@workflow(durable=False)
+async def works_unseen(name: str) -> tuple[str, str, str]:
+    seen = await work(name)
+    return seen, await globals()["made_elsewhere"]()(name), await globals()["key" + "ed"](name, name)
+
+
+async def test_steps_that_the_compiler_could_not_see_are_executed_and_none_in_their_place(scene: Scene) -> None:
+    async with scene.runtime():
+        assert await works_unseen.options(id="run").run("a") == Ok(("run/work#0", "another a", "a"))
+
+
+@step(errors=LookupError)
+async def looks_up(name: str) -> str:
+    raise LookupError(name)
+
+
+@workflow(durable=False)
+async def fails_like_its_step(name: str) -> str:
+    try:
+        return await looks_up(name)
+    except LookupError:
+        if name == "passed on":
+            raise
+    raise LookupError("a bug of the body")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("passed on", LookupError), ("caught", UnexpectedError)])
+async def test_only_what_a_step_gave_is_expected_not_all_of_its_class(
+    scene: Scene, name: str, kind: type[Exception]
+) -> None:
+    async with scene.runtime():
+        result = await fails_like_its_step.run(name)
+
+    assert isinstance(result, Err)
+    assert type(result.error) is kind

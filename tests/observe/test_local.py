@@ -1,7 +1,9 @@
 """Runs that store nothing are observed as durable ones are."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -30,10 +32,23 @@ from awaitly import (
     step,
     workflow,
 )
+from awaitly.declare.host import whereabouts
 from awaitly.errors import UnexpectedError
 from awaitly.model import attributes as names
-from awaitly.model.facts import Committed, Fact, RaceWon, RunFinished, RunStarted, StepStarted, TimerFired, TimerSet
+from awaitly.model.facts import (
+    Committed,
+    DeadlinePassed,
+    Fact,
+    RaceWon,
+    RunFinished,
+    RunStarted,
+    StepCancelled,
+    StepStarted,
+    TimerFired,
+    TimerSet,
+)
 from awaitly.model.notice import Notice, Watcher
+from awaitly.observe.logs import Journalist, RunFilter
 from awaitly.observe.metrics import Metrics
 from awaitly.observe.tracing import Tracing
 from awaitly.policies.clock import pause
@@ -145,6 +160,16 @@ async def fancy(name: str) -> str:
     return name.upper()
 
 
+@step(effect="read")
+async def steady(name: str) -> str:
+    return name
+
+
+@steady.variant(flag="daring", when=False, retry=Retry(2, initial="1s", jitter=False))
+async def daring(name: str) -> str:
+    raise ConnectionError("busy")
+
+
 async def in_sequence(name: str) -> str:
     return await greet(name) + await in_a_thread(name)
 
@@ -184,6 +209,14 @@ async def choosing(name: str) -> str:
     return await plain(name)
 
 
+async def choosing_and_trying(name: str) -> str:
+    return await steady(name)
+
+
+async def mistaken(name: str) -> str:
+    raise ValueError(name)
+
+
 async def first(name: str) -> str:
     return await race(patient("1s"), patient("1h"))
 
@@ -210,6 +243,8 @@ def declared(body: Callable[[str], Awaitable[str]], *, durable: bool) -> Workflo
         (queueing, "pen", 0),
         (refusing, "pen", 0),
         (choosing, "pen", 0),
+        (choosing_and_trying, "pen", 0),
+        (mistaken, "pen", 0),
         (first, "pen", 0),
     ],
 )
@@ -251,6 +286,58 @@ def test_one_that_is_cancelled_by_who_awaits_it_has_ended() -> None:
     assert str(getattr(notices[-1].fact, "ending", "")) == "cancelled"
 
 
+def test_that_its_deadline_passed_is_told() -> None:
+    flow = workflow(name="flow", durable=False, deadline="500ms")(in_sequence)
+
+    *_, cancelled, passed, end = told(flow, "pen")
+
+    assert isinstance(cancelled.fact, StepCancelled)
+    assert isinstance(passed.fact, DeadlinePassed)
+    assert in_short(end) == ("RunFinished", ("deadline",), "CancelledError")
+
+
+class Fatal(BaseException):
+    """Nothing that a run could end with."""
+
+
+@step
+async def dying(name: str) -> str:
+    raise Fatal
+
+
+async def dies(name: str) -> str:
+    return await dying(name)
+
+
+def test_one_that_takes_more_than_itself_along_has_ended_too() -> None:
+    notices: list[Notice] = []
+
+    with pytest.raises(Fatal):
+        played(declared(dies, durable=False), "pen", watchers=(notices.append,))
+
+    kinds = [type(notice.fact).__name__ for notice in notices]
+    assert kinds == ["RunStarted", "StepStarted", "StepCancelled", "RunFinished"]
+
+
+TENANT = ContextVar("TENANT", default="")
+
+
+@step
+async def chooses_tenant(name: str) -> str:
+    TENANT.set(name)
+    return name
+
+
+async def asks_tenant(name: str) -> str:
+    await chooses_tenant(name)
+    return TENANT.get()
+
+
+@pytest.mark.parametrize("watchers", [(), (lambda notice: None,), (Tracing(TRACES),), (Tracing(), Tracing(TRACES))])
+def test_observers_change_nothing_of_what_its_steps_leave_in_their_context(watchers: tuple[Watcher, ...]) -> None:
+    assert played(declared(asks_tenant, durable=False), "acme", watchers=watchers) == Ok("acme")
+
+
 def test_arguments_that_do_not_fit_are_a_plain_calls_error_and_no_run() -> None:
     notices: list[Notice] = []
 
@@ -280,7 +367,44 @@ def test_spans_of_clients_are_inside_its_steps_and_those_inside_the_run() -> Non
     assert result == Ok("hello penpen")
     assert parent(spans, "step greet") == parent(spans, "step in_a_thread") == "workflow flow"
     assert parent(spans, "GET /pen") == "step in_a_thread"  # the last of that name
-    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def current_name() -> str:
+    return getattr(trace.get_current_span(), "name", "")
+
+
+async def looking_around(name: str) -> list[str]:
+    seen = [current_name()]
+    await greet(name)
+    seen.append(current_name())
+    await charge.attempt("stolen")
+    await slow(name)
+    return [*seen, current_name()]
+
+
+def test_a_span_is_current_in_its_step_or_run_and_not_after_it() -> None:
+    result, after = surrounded(looking_around, Tracing(TRACES, time=CLOCK[0].time))
+
+    assert result == Ok(["workflow flow"] * 3)
+    assert after == "POST /orders"
+
+
+def test_nothing_is_current_after_a_run_either_where_several_make_spans() -> None:
+    _, after = surrounded(looking_around, Tracing(TRACES), Tracing(TRACES))
+
+    assert after == "POST /orders"
+
+
+def surrounded(body: Callable[[str], Awaitable[Any]], *watchers: Watcher) -> tuple[Any, str]:
+    """Run a body inside a span; return its result, and what is current after it."""
+
+    async def story() -> tuple[Any, str]:
+        async with Runtime(Settings(store="memory://"), watchers=watchers, clock=CLOCK[0]) as rt:
+            with CLIENT.start_as_current_span("POST /orders"):
+                return await rt.run(workflow(name="flow", durable=False)(body), "pen"), current_name()
+
+    FAILING[0] = 1
+    return CLOCK[0].run(story(), longest=20)
 
 
 def test_spans_of_steps_at_once_do_not_nest_in_one_another() -> None:
@@ -344,6 +468,46 @@ def test_its_durations_are_measured() -> None:
     }
     assert [point.sum for point in points["awaitly.run.duration"]] == [1.0]
     assert sum(point.count for point in points["awaitly.step.duration"]) == 2
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_its_lines_are_those_of_a_durable_run(durable: bool, caplog: pytest.LogCaptureFixture) -> None:
+    FAILING[0] = 1
+    caplog.set_level(logging.DEBUG, "awaitly.runs")
+
+    played(declared(paying, durable=durable), "card", sinks=[Journalist()])
+
+    lines = [(record.levelname, record.message) for record in caplog.records if record.name == "awaitly.runs"]
+    assert lines == [
+        ("INFO", "run started"),
+        ("DEBUG", "step started"),
+        ("WARNING", "step failed, trying again"),
+        ("DEBUG", "step started"),
+        ("DEBUG", "step finished"),
+        ("INFO", "run finished"),
+    ]
+
+
+def test_a_line_in_its_step_says_where_it_is_and_in_which_trace(caplog: pytest.LogCaptureFixture) -> None:
+    @step
+    async def logs(name: str) -> str:
+        logging.getLogger("shop").warning(name)
+        return name
+
+    @workflow(name="flow", durable=False)
+    async def flow(name: str) -> str:
+        return await logs(name)
+
+    caplog.handler.addFilter(RunFilter(whereabouts))
+    try:
+        _, spans = traced(flow, "pen")
+    finally:
+        caplog.handler.filters.clear()
+
+    (line,) = [vars(record) for record in caplog.records if record.name == "shop"]
+    about = spans["step logs"].context
+    assert [line[name] for name in ("workflow", "step", "attempt")] == ["flow", "logs", 1]
+    assert (line["trace_id"], line["span_id"]) == (f"{about.trace_id:032x}", f"{about.span_id:016x}")
 
 
 def test_a_failure_of_such_a_run_is_told_with_its_error() -> None:
