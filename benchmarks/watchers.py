@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
@@ -22,7 +21,10 @@ from awaitly.model.notice import Notice, Watcher
 from awaitly.observe.bus import Sink
 from awaitly.observe.logs import Journalist, configure
 from awaitly.observe.metrics import Metrics
+from awaitly.observe.otlp import providers
+from awaitly.observe.prometheus import Exposition
 from awaitly.observe.tracing import Tracing
+from awaitly.settings.tables import OtlpSettings
 
 PATIENCE = 60.0  # seconds: for what a sink has still to take, and of the sink that blocks
 BACKLOG = 2048  # spans that wait to be sent, the SDK's default
@@ -94,6 +96,13 @@ def traces(share: float) -> Audience:
 
 
 def metrics() -> Audience:
+    """Metrics as settings set them up."""
+    exposition = Exposition()
+    return Audience([Metrics(exposition.provider)], close=exposition.close)
+
+
+def metrics_elsewhere() -> Audience:
+    """Metrics through a set-up that awaitly knows nothing of."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     return Audience([Metrics(provider)], close=provider.shutdown)
@@ -147,10 +156,8 @@ def hangs() -> Audience:
     tracer_provider = TracerProvider(shutdown_on_exit=False)
     tracer_provider.add_span_processor(ended)
     tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
-    reader = PeriodicExportingMetricReader(
-        OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=PATIENCE), export_interval_millis=500
-    )
-    meter_provider = MeterProvider([reader], shutdown_on_exit=False)
+    os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "500"
+    meter_provider = providers(OtlpSettings(endpoint=endpoint)).metrics
     return Audience(
         [Tracing(tracer_provider), Metrics(meter_provider)],
         # The SDK does not say how many spans it lost: those that it neither handed over nor has room for.
@@ -199,6 +206,7 @@ COSTS: dict[str, Callable[[], Audience]] = {
     "traces, all of them": lambda: traces(1.0),
     "traces, one in 100": lambda: traces(0.01),
     "metrics": metrics,
+    "metrics, to a meter provider of your own": metrics_elsewhere,
     "logs, all traces, metrics": everything,
 }
 """What is compared with nobody."""

@@ -78,7 +78,7 @@ class Engine:
         self.lease.on_lost = self._lost
         if services.observe is not None:
             if services.wants(Committed):
-                services.committer.on_commit = self._committed
+                services.committer.on_commits = self._committed
             self.lease.on_lapse = partial(services.notice, LeaseLapsed)
         self.claims = Claims(self.store, self.lease.owner.id)
         self.errands = Errands(services.context)
@@ -277,11 +277,8 @@ class Engine:
             active.run.cancel_asked = True
             active.run.delivery.arrive(active.run, CancelRequested(at=self.clock.time(), reason=reason))
 
-    def _committed(self, runs: int, facts: int, seconds: float) -> None:
-        services = self.services
-        if services.observe is not None:
-            fact = Committed(at=services.clock.time(), runs=runs, facts=facts, seconds=seconds)
-            services.observe("", "", fact)
+    def _committed(self, facts: int, seconds: Sequence[float]) -> None:
+        self.services.notice(Committed, facts=facts, seconds=seconds)
 
     # The lease.
 

@@ -19,6 +19,8 @@ from awaitly.persist.ports import Append, Appended, Journal
 LAZY_DELAY = 0.2  # seconds that an outcome which no effect waits for may stay in memory
 LAZY_FACTS = 256
 
+TOLD_TOGETHER = 100  # commits that observers are told of at once
+TOLD_WITHIN = 1.0  # seconds; a notice of each would cost a step more than all others
 
 T = TypeVar("T")
 
@@ -156,13 +158,18 @@ class Committer:
     While a commit is under way others gather for the next; when idle, a commit begins in the same turn of the loop.
     """
 
-    __slots__ = ("_context", "_journal", "_queue", "_worker", "clock", "on_commit")
+    __slots__ = (
+        "_context", "_durations", "_journal", "_queue", "_stored", "_telling", "_worker", "clock", "on_commits"
+    )  # fmt: skip
 
     def __init__(self, journal: Journal, clock: Clock, context: Context) -> None:
         self.clock = clock
         self._journal = journal
         self._context = context  # of no run: what the committer awaits belongs to nobody's branch
-        self.on_commit: Callable[[int, int, float], object] | None = None  # told of runs, facts, seconds
+        self.on_commits: Callable[[int, list[float]], object] | None = None  # told of facts, seconds of each
+        self._durations: list[float] = []  # of the commits that are still to be told
+        self._stored = 0  # facts in them
+        self._telling: Timer | None = None
         self._queue: dict[Log, None] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -205,8 +212,8 @@ class Committer:
             for log in logs:
                 log.fail(_interrupted(log))
             raise
-        if self.on_commit is not None:
-            self.on_commit(len(batch), sum([len(append.facts) for append in batch]), self.clock.monotonic() - begun)
+        if self.on_commits is not None:
+            self._count(batch, self.clock.monotonic() - begun)
         for log, append, answer in zip(logs, batch, answers, strict=True):
             log.settle(append, answer)
 
@@ -224,10 +231,31 @@ class Committer:
             failure.__cause__ = error
             logs[0].fail(failure)
 
+    def _count(self, batch: list[Append], seconds: float) -> None:
+        for append in batch:
+            self._stored += len(append.facts)
+        durations = self._durations
+        durations.append(seconds)
+        if len(durations) >= TOLD_TOGETHER:
+            self._tell()
+        elif self._telling is None:
+            self._telling = self.clock.call_later(TOLD_WITHIN, self._tell)
+
+    def _tell(self) -> None:
+        """Tell of the commits that were not told yet."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        if self.on_commits is not None and self._durations:
+            facts, durations = self._stored, self._durations
+            self._stored, self._durations = 0, []
+            self.on_commits(facts, durations)
+
     async def drain(self) -> None:
-        """Wait until nothing is left to store."""
+        """Wait until nothing is left to store, nor to tell."""
         while self._worker is not None:
             await asyncio.wait([self._worker])
+        self._tell()
 
 
 def _interrupted(log: Log) -> RunStopped:

@@ -53,6 +53,10 @@ from awaitly.model.facts import (
 from awaitly.model.program import Program, StepBinding
 
 
+def _nobody(fact: Fact, error: BaseException | None = None) -> None:
+    """Tell no observers, as there are none."""
+
+
 class _Moving:
     """The host of what a delivery sets off in the event loop before the body's own tasks run: it is the run's."""
 
@@ -80,7 +84,9 @@ class Run:
         self.log = log
         self.started = started
         self.id = log.run
-        self._tell = None if services.observe is None else partial(services.observe, log.run, program.graph.workflow)
+        tell = services.observe
+        self.observed = tell is not None  # what only observers see need not be made otherwise
+        self.observe = _nobody if tell is None else partial(tell, log.run, program.graph.workflow)
         self.loop = asyncio.get_running_loop()
         retries = [fact for fact in facts if isinstance(fact, RunRetried)]
         self.deadline = retries[-1].deadline if retries else started.deadline
@@ -365,16 +371,6 @@ class Run:
         return not self.recorded.idle(call.identity, call.binding.effect, self.log.fence)
 
     # Stopping without ending.
-
-    @property
-    def observed(self) -> bool:
-        """Whether there are observers: what only they see need not be made otherwise."""
-        return self._tell is not None
-
-    def observe(self, fact: Fact, error: BaseException | None = None) -> None:
-        """Tell the observers, if there are any."""
-        if self._tell is not None:
-            self._tell(fact, error)
 
     def stop(self, error: AwaitlyError) -> None:
         """Stop without ending: from now on every call raises ``RunSuspended`` and nothing is written."""

@@ -8,7 +8,7 @@ Nobody changes a fact once it is made. They are not ``frozen`` dataclasses, whic
 takes longer than everything else that is done with a fact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -79,11 +79,10 @@ class RunReleased(Fact):
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Committed(Fact):
-    """Facts of some runs were stored in one commit, which took ``seconds``. Only observed."""
+    """Facts of some runs were stored, in commits that took ``seconds`` each and are told together. Only observed."""
 
-    runs: int
     facts: int
-    seconds: float
+    seconds: Sequence[float] = field(hash=False)
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+METER = "awaitly"  # what the meter is called
+
 MOMENTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 LIVES = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 6 * 3600, 86400, 7 * 86400)
 COMMITS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
@@ -120,8 +122,9 @@ COMMIT_DURATION = Instrument(
     "awaitly.commit.duration", Kind.HISTOGRAM, "s", "Commits to the store.", bounds=COMMITS
 )  # fmt: skip
 COMMIT_FACTS = Instrument(
-    "awaitly.commit.facts", Kind.COUNTER, "{fact}", "Facts that were stored; divided by the commits, a batch's size."
-)
+    "awaitly.commit.facts", Kind.ASKED_COUNTER, "{fact}",
+    "Facts that were stored; divided by the commits, a batch's size.", asks="stored",
+)  # fmt: skip
 LEASE_LAPSES = Instrument(
     "awaitly.lease.lapses", Kind.COUNTER, "{lapse}", "Times that this process did not renew its lease in time."
 )

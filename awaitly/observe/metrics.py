@@ -7,30 +7,17 @@ outside of its step's task, where no span is current, so what is kept is the tra
 carries: the right trace, with the id of the run's span in place of the step's. Only sampled traces are kept. Of a run
 that was taken over it is the trace that it began in; later ones link to that.
 
-The SDK takes 5 µs for a record, and twice that when it is called between other code, which is more than all the rest.
-So what comes with every step is recorded in batches: when one is full, and before somebody collects. What is only
-counted is added up first.
+How values get into histograms is another module's business: :mod:`awaitly.observe.tally` where awaitly sets metrics
+up, :mod:`awaitly.observe.recording` where somebody else does.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import (
-    CallbackOptions,
-    Counter,
-    Histogram,
-    Meter,
-    MeterProvider,
-    Observation,
-    get_meter_provider,
-)
-from opentelemetry.trace import INVALID_SPAN, get_current_span, set_span_in_context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from awaitly.errors import LeaseLost, StepTimeout, UnexpectedError
@@ -62,9 +49,7 @@ from awaitly.observe.instruments import (
     BREAKER_TRANSITIONS,
     CACHE_HITS,
     COMMIT_DURATION,
-    COMMIT_FACTS,
     FALLBACKS,
-    INSTRUMENTS,
     LEASE_LAPSES,
     LIMITER_REJECTIONS,
     LIMITER_WAIT,
@@ -77,12 +62,11 @@ from awaitly.observe.instruments import (
     STEP_RETRIES,
     STEP_TIMEOUTS,
     Instrument,
-    Kind,
 )
+from awaitly.observe.recording import Line, Tallying, report_of
 
 MOST_NAMES = 1000  # different pairs of workflow and step, and of any other name
 OTHER = "other"  # what those beyond are called
-BATCH = 100  # durations of steps that are recorded at once: half a millisecond of the event loop
 
 _STATES = {BreakerClosed: ("closed", 0), BreakerHalfOpened: ("half-open", 1), BreakerOpened: ("open", 2)}
 
@@ -122,16 +106,12 @@ class Metrics:
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None, gauges: Gauges | None = None) -> None:
-        meter = (meter_provider or get_meter_provider()).get_meter("awaitly")
         self._given = self._gauges = gauges or Gauges()
-        self._counters = {row: _counter(meter, row) for row in INSTRUMENTS if row.kind is Kind.COUNTER}
-        self._histograms = {row: _histogram(meter, row) for row in INSTRUMENTS if row.kind is Kind.HISTOGRAM}
-        self._record_step = self._histograms[STEP_DURATION].record
-        self._record_commit = self._histograms[COMMIT_DURATION].record
-        self._report = _report_of(meter_provider)
-        self._report.join(self, meter)
-        self._pending = self._report.pending
-        self._outcomes: dict[tuple[str, str, str, str], dict[str, str]] = {}
+        self._report = report_of(meter_provider)
+        self._report.join(self)
+        self._line = meter_provider.series if isinstance(meter_provider, Tallying) else self._report.line
+        self._commits = self._line(COMMIT_DURATION, {})
+        self._outcomes: dict[tuple[str, str, str, str], Line] = {}  # by workflow, step, outcome and source
         self._contexts: dict[str, Context] = {}  # by run, of those whose trace is sampled
         self._started: dict[str, float] = {}  # by run
         self._circuits: dict[str, int] = {}
@@ -148,12 +128,13 @@ class Metrics:
         """Count and measure what happened."""
         fact = notice.fact
         if type(fact) is StepFinished:
-            attributes = self._outcomes.get((notice.workflow, fact.step, fact.ending, fact.source))
-            if attributes is None:
-                attributes = self._outcome(notice.workflow, fact.step, fact.ending.value, fact.source)
-            seconds = fact.seconds if fact.seconds > 0 else 0.0  # the wall clock may have been set back
-            context = self._contexts.get(notice.run, _NOWHERE)
-            self._later(self._record_step, seconds, attributes, context)
+            line = self._outcomes.get((notice.workflow, fact.step, fact.ending, fact.source))
+            if line is None:
+                line = self._outcome(notice.workflow, fact.step, fact.ending.value, fact.source)
+            seconds = fact.seconds
+            if seconds < 0:  # the wall clock has been set back
+                seconds = 0.0
+            line.record(seconds, self._contexts.get(notice.run))
             if notice.error is not None and _timed_out(notice.error):
                 self.count(STEP_TIMEOUTS, notice, fact)
         elif (handle := _HANDLERS.get(type(fact))) is not None:
@@ -178,8 +159,7 @@ class Metrics:
         started = self._started.get(notice.run)
         if started is not None:
             attributes = self._attributes(RUN_DURATION, notice, fact, {"outcome": fact.ending.value})
-            context = self._contexts.get(notice.run, _NOWHERE)
-            self._histograms[RUN_DURATION].record(max(0.0, fact.at - started), attributes, context)
+            self._line(RUN_DURATION, attributes).record(max(0.0, fact.at - started), self._contexts.get(notice.run))
         self._forget(notice.run)
 
     def _begin(self, run: str, started: float, trace: str) -> None:
@@ -194,20 +174,20 @@ class Metrics:
 
     # Steps.
 
-    def _outcome(self, workflow: str, step: str, outcome: str, source: str) -> dict[str, str]:
-        """Return the attributes of an outcome; they are kept if its names are."""
+    def _outcome(self, workflow: str, step: str, outcome: str, source: str) -> Line:
+        """Return what takes the durations of an outcome; it is kept if its names are."""
         known = self._steps(workflow, step)
         attributes = {"workflow": known[0], "step": known[1], "outcome": outcome}
         if source:
             attributes["source"] = source
+        line = self._line(STEP_DURATION, attributes)
         if known == (workflow, step):
-            self._outcomes[workflow, step, outcome, source] = attributes
-        return attributes
+            self._outcomes[workflow, step, outcome, source] = line
+        return line
 
     def _step_cancelled(self, notice: Notice, fact: StepCancelled) -> None:
-        attributes = self._outcome(notice.workflow, fact.step, "cancelled", "")
-        context = self._contexts.get(notice.run, _NOWHERE)
-        self._later(self._record_step, max(0.0, fact.seconds), attributes, context)
+        line = self._outcome(notice.workflow, fact.step, "cancelled", "")
+        line.record(max(0.0, fact.seconds), self._contexts.get(notice.run))
 
     def _step_retrying(self, notice: Notice, fact: StepRetrying) -> None:
         self.count(STEP_RETRIES, notice, fact)
@@ -232,22 +212,17 @@ class Metrics:
         self.count(BREAKER_TRANSITIONS, notice, fact, state=state)
 
     def _committed(self, notice: Notice, fact: Committed) -> None:
-        self._report.stored.append(fact.facts)
-        self._later(self._record_commit, max(0.0, fact.seconds), None, _NOWHERE)
+        self._report.stored += fact.facts
+        self._commits.record_all(fact.seconds)
 
     # Recording.
 
     def count(self, row: Instrument, notice: Notice, fact: Fact, **own: str) -> None:
         """Add one to a counter."""
-        self._counters[row].add(1, self._attributes(row, notice, fact, own))
-
-    def _later(self, record: "_Record", value: float, attributes: dict[str, str] | None, context: Context) -> None:
-        self._pending.append((record, value, attributes, context))
-        if len(self._pending) >= BATCH:
-            self._report.flush()
+        self._report.counters[row].add(1, self._attributes(row, notice, fact, own))
 
     def _record(self, row: Instrument, value: float, notice: Notice, fact: Fact) -> None:
-        self._histograms[row].record(value, self._attributes(row, notice, fact, {}))
+        self._line(row, self._attributes(row, notice, fact, {})).record(value)
 
     def _attributes(self, row: Instrument, notice: Notice, fact: Any, own: Mapping[str, str]) -> dict[str, str]:
         attributes = dict(own)
@@ -328,79 +303,3 @@ def _sampled(trace: str) -> Context | None:
     """Return a context in which the span of a ``traceparent`` is current, if that is sampled."""
     context = TraceContextTextMapPropagator().extract({"traceparent": trace}, Context())
     return context if get_current_span(context).get_span_context().trace_flags.sampled else None
-
-
-_Record: TypeAlias = Callable[[float, dict[str, str] | None, Context], None]
-
-_NOWHERE = set_span_in_context(INVALID_SPAN, Context())  # an empty one would stand for the current one
-
-
-class _Report:
-    """What all share that report to one provider.
-
-    An SDK keeps one instrument of a name, with the callbacks of the first who made it. So these callbacks belong to no
-    :class:`Metrics`; they ask all that are alive, and outlive them, with what is pending.
-    """
-
-    def __init__(self) -> None:
-        self.pending: deque[tuple[_Record, float, dict[str, str] | None, Context]] = deque()
-        self.stored: deque[int] = deque()  # facts, by commit
-        self._count_stored: Counter | None = None
-        self._members: WeakValueDictionary[int, Metrics] = WeakValueDictionary()
-
-    def join(self, metrics: Metrics, meter: Meter) -> None:
-        """Ask this one too."""
-        self._members[id(metrics)] = metrics
-        self._count_stored = _counter(meter, COMMIT_FACTS)
-        for row in INSTRUMENTS:
-            ask = [partial(self._answers, row)]
-            if row.kind is Kind.ASKED_GAUGE:
-                meter.create_observable_gauge(row.name, ask, row.unit, row.description)
-            elif row.kind is Kind.ASKED_COUNTER:
-                meter.create_observable_counter(row.name, ask, row.unit, row.description)
-
-    def flush(self) -> None:
-        """Record what is pending. Two threads may do it at once: each takes what the other has not."""
-        take = self.pending.popleft
-        with suppress(IndexError):
-            while True:
-                record, seconds, attributes, context = take()
-                record(seconds, attributes, context)
-        stored = sum(_taken(self.stored))
-        if stored and self._count_stored is not None:
-            self._count_stored.add(stored, None, _NOWHERE)
-
-    def _answers(self, row: Instrument, options: CallbackOptions) -> list[Observation]:
-        self.flush()  # somebody collects, and these are asked first
-        answers: dict[str, list[float]] = {}
-        for reference in self._members.valuerefs():  # a copy: others may join meanwhile
-            metrics = reference()
-            for name, value in () if metrics is None else metrics.answers(row):
-                answers.setdefault(name, []).append(value)
-        key = row.attributes[:1]
-        return [Observation(row.several(values), dict.fromkeys(key, name)) for name, values in answers.items()]
-
-
-def _taken(counts: deque[int]) -> Iterable[int]:
-    with suppress(IndexError):
-        while True:
-            yield counts.popleft()
-
-
-_of_the_global = _Report()
-_reports: "WeakKeyDictionary[MeterProvider, _Report]" = WeakKeyDictionary()
-
-
-def _report_of(provider: MeterProvider | None) -> _Report:
-    if provider is None:
-        return _of_the_global
-    return _reports.setdefault(provider, _Report())
-
-
-def _counter(meter: Meter, row: Instrument) -> Counter:
-    return meter.create_counter(row.name, row.unit, row.description)
-
-
-def _histogram(meter: Meter, row: Instrument) -> Histogram:
-    bounds = [float(bound) for bound in row.bounds]  # which is how Prometheus shows them
-    return meter.create_histogram(row.name, row.unit, row.description, explicit_bucket_boundaries_advisory=bounds)

@@ -16,12 +16,13 @@ from typing import Any, Literal, Protocol
 from urllib.parse import unquote
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from awaitly.errors import ConfigurationError, NotSupported
+from awaitly.observe.tally import Book, Provider
 
 Signal = Literal["traces", "metrics"]
 
@@ -33,6 +34,9 @@ _EXPORTERS: dict[Signal, tuple[str, str]] = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
     "metrics": ("metric_exporter", "OTLPMetricExporter"),
 }
+
+_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+_AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
 _log = logging.getLogger("awaitly")
 
@@ -102,8 +106,23 @@ def _tracer_provider(to: Destination, resource: Resource) -> TracerProvider | No
 def _meter_provider(to: Destination, resource: Resource) -> MeterProvider | None:
     if _is_none("metrics"):
         return None
-    reader = PeriodicExportingMetricReader(_exporter("metrics", to))
-    return MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+    exporter = _exporter("metrics", to)
+    if _variable(_AGGREGATION) not in ("", "explicit_bucket_histogram"):
+        reader = PeriodicExportingMetricReader(exporter)
+        return MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+    delta = _variable(_TEMPORALITY) in ("delta", "lowmemory")
+    return Provider([_Reader(exporter, Book(delta=delta))], resource)
+
+
+class _Reader(PeriodicExportingMetricReader):
+    """Adds the tally to what it exports."""
+
+    def __init__(self, exporter: MetricExporter, book: Book) -> None:
+        self.book = book  # first: the reader's thread begins with it
+        super().__init__(exporter)
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(self.book.completed(metrics_data), timeout_millis, **kwargs)
 
 
 def _exporter(signal: Signal, to: Destination) -> Any:

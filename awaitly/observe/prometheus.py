@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, MetricsData
 
 from awaitly.errors import NotSupported
+from awaitly.observe.tally import Book, Provider
 
 try:
     from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -48,7 +49,7 @@ class Exposition:
         self._reader = _Reader(self._registry)
         self._one_at_a_time = threading.Lock()
         self._owns = provider is None
-        self.provider = MeterProvider() if provider is None else provider
+        self.provider = Provider() if provider is None else provider
         self.provider.add_metric_reader(self._reader)
 
     def close(self) -> None:
@@ -73,15 +74,17 @@ class Exposition:
 
 
 class _Reader(PrometheusMetricReader):
-    """Keeps the exemplars, which the exporter leaves out."""
+    """Adds the tally, and keeps the exemplars, which the exporter leaves out."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(scope_info_enabled=False, registry=registry)
         self.examples: _Examples = {}
+        self.book = Book()
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self.examples = dict(_examples(metrics_data)) if metrics_data is not None else {}
-        super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
+        data = self.book.completed(metrics_data)
+        self.examples = dict(_examples(data))
+        super()._receive_metrics(data, timeout_millis, **kwargs)
 
 
 class _Collected(Collector):

@@ -52,7 +52,7 @@ EVERY_FACT: tuple[Fact, ...] = (
     ),
     RunResumed(at=1.0, recorded=3, started=0.5, trace="00-1-2-01"),
     RunReleased(at=1.0, code="run-stopped", reason='it "stopped"'),
-    Committed(at=1.0, runs=2, facts=5, seconds=0.001),
+    Committed(at=1.0, facts=5, seconds=[0.001, 0.002]),
     LeaseLapsed(at=1.0),
     StepStarted(at=0.1, call="0/1", step="charge", attempt=2),
     EachStarted(at=0.1, call="0/6", items=1000),

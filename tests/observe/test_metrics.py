@@ -1,14 +1,23 @@
 """Runs as numbers: every instrument, driven by real runs in virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import metrics as api
 from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    MetricsData,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -30,12 +39,15 @@ from awaitly import (
     step,
     workflow,
 )
-from awaitly.errors import StoreError
+from awaitly.errors import ConfigurationError, StoreError
 from awaitly.model.facts import BreakerOpened, CacheHit, Ending, RunFinished, RunReleased, RunStarted, StepFinished
 from awaitly.model.notice import Notice
+from awaitly.observe import recording
 from awaitly.observe.bus import Bus
 from awaitly.observe.instruments import INSTRUMENTS, Instrument, Kind
-from awaitly.observe.metrics import BATCH, MOST_NAMES, Gauges, Metrics
+from awaitly.observe.metrics import MOST_NAMES, Gauges, Metrics
+from awaitly.observe.recording import BATCH
+from awaitly.observe.tally import MANY, Book, Provider, Series
 from awaitly.observe.tracing import Tracing
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.policies.bulkhead import Bulkhead
@@ -55,14 +67,26 @@ class Declined(Failure):
     pass
 
 
+class Tallied(InMemoryMetricReader):
+    """Completes what it reads, as the readers do that awaitly sets up."""
+
+    def __init__(self, *, delta: bool = False) -> None:
+        super().__init__()
+        self.book = Book(delta=delta)
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(self.book.completed(metrics_data), timeout_millis, **kwargs)
+
+
 class Measured:
     """One test's clock and store, what its steps do, and the numbers that came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tallied: bool = False) -> None:
         self.clock = VirtualClock(auto=True)
         self.store = MemoryStore(monotonic=self.clock.monotonic)
-        self.reader = InMemoryMetricReader()
-        self.provider = MeterProvider(metric_readers=[self.reader])
+        self.provider: MeterProvider = Provider() if tallied else MeterProvider()
+        self.reader = Tallied() if tallied else InMemoryMetricReader()
+        self.provider.add_metric_reader(self.reader)
         self.watch = Metrics(self.provider)
         self.doing: list[float | Exception] = []  # what the next attempts do: take seconds, or fail
 
@@ -101,6 +125,10 @@ class Measured:
         for notice in notices:
             bus.publish(*notice)
 
+    def series(self) -> Iterable[Series]:
+        """Return the histograms of the tally, if there is one."""
+        return self.provider.tally._series.values() if isinstance(self.provider, Provider) else ()
+
     def points(self, name: str) -> dict[str, Any]:
         """Return the data points of an instrument, by the values of their attributes."""
         data = self.reader.get_metrics_data()
@@ -126,10 +154,10 @@ class Measured:
 _measured: list[Measured] = []
 
 
-@pytest.fixture
-def measured() -> Iterator[Measured]:
-    """What steps of the test ask what to do, and what reads the numbers."""
-    _measured[:] = [Measured()]
+@pytest.fixture(params=["recorded", "tallied"])
+def measured(request: pytest.FixtureRequest) -> Iterator[Measured]:
+    """What steps of the test ask what to do, and what reads the numbers, with either way into histograms."""
+    _measured[:] = [Measured(tallied=request.param == "tallied")]
     yield _measured[0]
     _measured[0].provider.shutdown()
 
@@ -270,10 +298,13 @@ def test_what_steps_took_is_recorded_though_whoever_watched_them_is_gone(measure
 
 
 def test_many_steps_are_recorded_without_waiting_for_somebody_to_collect(measured: Measured) -> None:
-    measured.tell(*(Notice("run", "checkout", finished("charge")) for _ in range(5 * BATCH + 3)))
+    many = max(BATCH, MANY)
 
-    assert len(measured.watch._pending) == 3
-    assert measured.numbers("awaitly.step.duration") == {"checkout charge value": 5 * BATCH + 3}
+    measured.tell(*(Notice("run", "checkout", finished("charge")) for _ in range(5 * many + 3)))
+
+    assert len(measured.watch._report.pending) < many
+    assert all(len(series.values) < many for series in measured.series())
+    assert measured.numbers("awaitly.step.duration") == {"checkout charge value": 5 * many + 3}
 
 
 def test_retries_are_counted_and_their_delays_are_part_of_the_step(measured: Measured) -> None:
@@ -517,6 +548,7 @@ def test_what_is_asked_is_asked_when_somebody_collects(measured: Measured) -> No
 
 def test_what_nobody_knows_has_no_value(measured: Measured) -> None:
     asked = [row.name for row in INSTRUMENTS if row.kind in (Kind.ASKED_GAUGE, Kind.ASKED_COUNTER)]
+    asked.remove("awaitly.commit.facts")  # is counted here
 
     assert {name: measured.numbers(name) for name in asked} == {name: {} for name in asked}
 
@@ -551,6 +583,7 @@ def test_without_a_provider_the_global_one_is_told_even_if_it_is_set_later(
 def global_provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[MeterProvider], None]:
     """Set OpenTelemetry's global provider, for the test alone: it can be set only once."""
     internal = api._internal
+    monkeypatch.setattr(recording, "_of_the_global", [])
     monkeypatch.setattr(internal, "_METER_PROVIDER", None)
     monkeypatch.setattr(internal, "_METER_PROVIDER_SET_ONCE", type(internal._METER_PROVIDER_SET_ONCE)())
     monkeypatch.setattr(internal, "_PROXY_METER_PROVIDER", type(internal._PROXY_METER_PROVIDER)())
@@ -664,3 +697,118 @@ def started(run: str, trace: str = "") -> Notice:
         trace=trace,
     )
     return Notice(run, "checkout", fact)
+
+
+# Histograms that are added up here.
+
+
+@pytest.fixture
+def tallied() -> Iterator[Measured]:
+    """Numbers that are added up before the SDK has them."""
+    measured = Measured(tallied=True)
+    yield measured
+    measured.provider.shutdown()
+
+
+def took(*seconds: float, step: str = "charge") -> Iterator[Notice]:
+    """Yield the ends of steps that took so long."""
+    return (Notice("run", "checkout", finished(step, seconds=each)) for each in seconds)
+
+
+durations = st.lists(st.floats(min_value=0, max_value=1000, allow_subnormal=False), max_size=30)
+
+
+@given(rounds=st.lists(durations, max_size=4), delta=st.booleans())
+def test_a_tally_has_what_the_sdk_has_of_the_same_values(rounds: list[list[float]], delta: bool) -> None:
+    temporality = AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+    sdk = InMemoryMetricReader({SdkHistogram: temporality})
+    ours = Tallied(delta=delta)
+    providers = MeterProvider([sdk]), Provider([ours])
+    watchers = [Metrics(provider) for provider in providers]
+
+    for values in rounds:
+        for watch in watchers:
+            for notice in took(*values):
+                watch(notice)
+        recorded, tallied = (histogram(reader) for reader in (sdk, ours))
+        assert tallied == recorded
+
+    for provider in providers:
+        provider.shutdown()
+
+
+def histogram(reader: InMemoryMetricReader) -> list[Any]:
+    """Return what a reader is given of the durations of steps."""
+    data = reader.get_metrics_data()
+    scopes = [] if data is None else data.resource_metrics[0].scope_metrics
+    return [
+        (metric.unit, metric.description, metric.data.aggregation_temporality, dict(point.attributes), point.count,
+         pytest.approx(point.sum), list(point.bucket_counts), list(point.explicit_bounds), point.min, point.max)
+        for scope in scopes if scope.scope.name == "awaitly"
+        for metric in scope.metrics if metric.name == "awaitly.step.duration"
+        for point in metric.data.data_points
+    ]  # fmt: skip
+
+
+def test_what_a_reader_reports_follows_on_what_it_reported_before(tallied: Measured) -> None:
+    tallied.provider.remove_metric_reader(tallied.reader)
+    tallied.reader = Tallied(delta=True)
+    tallied.provider.add_metric_reader(tallied.reader)
+
+    tallied.tell(*took(1))
+    (first,) = tallied.points("awaitly.step.duration").values()
+    tallied.tell(*took(2, 3))
+    (second,) = tallied.points("awaitly.step.duration").values()
+
+    assert (first.count, second.count) == (1, 2)
+    assert first.start_time_unix_nano < first.time_unix_nano == second.start_time_unix_nano < second.time_unix_nano
+
+
+def test_every_reader_of_a_tally_reports_everything(tallied: Measured) -> None:
+    other = Tallied(delta=True)
+    tallied.provider.add_metric_reader(other)
+    tallied.tell(*took(1, 2))
+    mine = tallied.numbers("awaitly.step.duration")
+    tallied.reader = other
+
+    assert mine == tallied.numbers("awaitly.step.duration") == {"checkout charge value": 2}
+
+
+def test_a_reader_that_has_left_is_kept_no_book_for(tallied: Measured) -> None:
+    tallied.provider.remove_metric_reader(tallied.reader)
+
+    assert isinstance(tallied.provider, Provider)
+    assert tallied.provider.tally.books == ()
+
+
+def test_examples_are_told_once(tallied: Measured) -> None:
+    tallied.tell(started("run", trace=f"{TRACE}01"), *took(0.5, 20))
+
+    (first,) = tallied.points("awaitly.step.duration").values()
+    (second,) = tallied.points("awaitly.step.duration").values()
+
+    assert sorted(example.value for example in first.exemplars) == [0.5, 20]
+    assert list(second.exemplars) == []
+
+
+def test_a_reader_that_would_miss_the_tally_is_refused(tallied: Measured) -> None:
+    with pytest.raises(ConfigurationError, match="InMemoryMetricReader would miss") as caught:
+        tallied.provider.add_metric_reader(InMemoryMetricReader())
+
+    assert caught.value.code == "invalid-option"
+
+
+def test_values_that_come_while_others_are_added_up_are_not_lost(tallied: Measured) -> None:
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            tallied.reader.collect()
+
+    collecting = threading.Thread(target=collect)
+    collecting.start()
+    tallied.tell(*took(*[0.1] * 20_000))
+    stop.set()
+    collecting.join()
+
+    assert tallied.numbers("awaitly.step.duration") == {"checkout charge value": 20_000}
