@@ -152,6 +152,7 @@ def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float]
         waiting=lambda: {limiter.name: limiter.waiting for limiter in limiters()},
         breakers=lambda: [circuit.name for circuit in states.states(Circuit).values()],
         dropped=lambda: bus.dropped,
+        sink_failures=lambda: bus.failures,
         lag=lag,
     )
 

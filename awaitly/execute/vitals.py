@@ -38,6 +38,7 @@ class State:
         queue_age: the seconds that the first of them has been waiting; 0 if there is none.
         loop_lag: how late the event loop was in the last second, at worst, in seconds; None if nobody measures.
         dropped: the notices that were lost, by the sink that lagged behind.
+        sink_failures: the notices at which a sink raised, by sink.
     """
 
     phase: Phase
@@ -46,6 +47,7 @@ class State:
     queue_age: float = 0.0
     loop_lag: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    sink_failures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ class Vitals:
             queued=self.queued(),
             queue_age=self.queue_age(),
             loop_lag=self._lag.seconds,
-            dropped=self.dropped(),
+            dropped={} if self._bus is None else self._bus.dropped,
+            sink_failures={} if self._bus is None else self._bus.failures,
         )
 
     @property
@@ -167,10 +170,6 @@ class Vitals:
         """Return how late the loop is, in seconds."""
         self.measure()
         return self._lag.seconds or 0.0
-
-    def dropped(self) -> Mapping[str, int]:
-        """Return how many notices were lost, by sink."""
-        return {} if self._bus is None else self._bus.dropped
 
     def _reasons(self) -> Iterator[Reason]:
         engine = self._engine

@@ -4,9 +4,10 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import TypeAlias
 
@@ -22,10 +23,11 @@ _log = logging.getLogger("awaitly")
 
 
 Sink: TypeAlias = Callable[[Notice], Awaitable[None] | None]
-"""Anybody's: a plain function is called in a thread of its own, a coroutine function awaited on the loop.
+"""Anybody's: it is called in a thread of its own; what it returns, if that can be awaited, is awaited on the loop.
 
-One that has a method ``close()`` is closed in the end; one that has ``facts``, a collection of kinds, is told of these
-only, and what nobody is told of costs nothing.
+One that has a method ``close()``, async or not, is closed in the end; one that has ``facts``, a collection of kinds, is
+told of these only, and what nobody is told of costs nothing. One that has a ``name`` is called so in metrics, in health
+and in logs; others are called as their function, method or class is.
 """
 
 
@@ -68,6 +70,11 @@ class Bus:
         """How many notices were lost, by the sink that lagged too far behind."""
         return {feed.name: feed.dropped for feed in self._feeds}
 
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """How many calls failed, by the sink that raised."""
+        return {feed.name: feed.failures for feed in self._feeds}
+
     async def close(self, timeout: float) -> None:
         """Give the sinks ``timeout`` seconds in all to take what is queued, and to close if they have ``close()``."""
         until = monotonic() + timeout
@@ -95,11 +102,11 @@ class _Feed:
     def __init__(self, sink: Sink, name: str) -> None:
         self.name = name
         self.dropped = 0
+        self.failures = 0
         self.sink = sink
         self._close: Callable[[], Awaitable[None] | None] | None = getattr(sink, "close", None)
         self._waiting: deque[Notice] = deque()
-        self._loop = asyncio.get_running_loop() if _is_async(sink) or _is_async(self._close) else None
-        self._failed = False
+        self._loop = asyncio.get_running_loop()
         self._some = threading.Event()  # there are notices, or there will be none any more
         self._ends = threading.Event()  # when nothing is left
         self._over = False  # whatever is left
@@ -140,12 +147,12 @@ class _Feed:
     def _call(self, call: Callable[..., Awaitable[None] | None], *arguments: Notice) -> None:
         try:
             done = call(*arguments)
-            if done is not None and self._loop is not None:
+            if inspect.isawaitable(done):
                 asyncio.run_coroutine_threadsafe(_awaited(done), self._loop).result()
         except BaseException:  # noqa: BLE001 - a sink is foreign code: also sys.exit() in it must not end its thread
-            if not self._failed:
-                _log.exception("sink %s failed; further failures of it are not logged", self.name)
-            self._failed = True
+            self.failures += 1
+            if self.failures == 1:
+                _log.exception("sink %s failed; further failures of it are counted, and not logged", self.name)
 
 
 def _takes(observer: object, kind: type[Fact]) -> bool:
@@ -156,19 +163,23 @@ async def _awaited(done: Awaitable[None]) -> None:
     await done
 
 
-def _is_async(called: object) -> bool:
-    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004 - objects with an async __call__
-
-
 def _names(sinks: Sequence[Sink]) -> Iterator[str]:
-    """Yield a name for each sink, with a number if it is not the first of its name."""
-    seen: Counter[str] = Counter()
+    """Yield a name for each sink, with a number if another one has it already."""
+    taken: set[str] = set()
     for sink in sinks:
-        name = _name(sink)
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name} {seen[name]}"
+        name, number = _name(sink), 1
+        while name in taken:
+            number += 1
+            name = f"{_name(sink)} {number}"
+        taken.add(name)
+        yield name
 
 
 def _name(called: object) -> str:
-    name = getattr(called, "__qualname__", None)
-    return name if isinstance(name, str) else type(called).__qualname__
+    name = getattr(called, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    if isinstance(called, partial):
+        return _name(called.func)
+    name = getattr(called, "__qualname__", type(called).__qualname__)
+    return str(name).rpartition("<locals>.")[2].replace("<lambda>", "lambda")

@@ -132,6 +132,10 @@ SINK_DROPPED = Instrument(
     "awaitly.sink.dropped", Kind.ASKED_COUNTER, "{notice}", "Notices that a sink lost because it lagged behind.",
     ("sink",), asks="dropped",
 )  # fmt: skip
+SINK_FAILURES = Instrument(
+    "awaitly.sink.failures", Kind.ASKED_COUNTER, "{failure}", "Notices at which a sink raised.", ("sink",),
+    asks="sink_failures",
+)  # fmt: skip
 LOOP_LAG = Instrument(
     "awaitly.loop.lag", Kind.ASKED_GAUGE, "s", "How late the event loop came to its last timer.",
     asks="lag", several=max,

@@ -112,6 +112,8 @@ class Journalist:
     The time of a line is that of its fact, which a sink hears of later.
     """
 
+    name = "logs"
+
     def __init__(self) -> None:
         self._log = logging.getLogger("awaitly.runs")
 

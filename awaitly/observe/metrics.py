@@ -85,6 +85,7 @@ class Gauges:
         waiting: the calls that wait, by limiter.
         breakers: the names of all circuits: those that have not changed yet are closed.
         dropped: the notices that were lost, by sink.
+        sink_failures: the notices at which a sink raised, by sink.
         lag: the seconds by which the event loop was late.
     """
 
@@ -94,6 +95,7 @@ class Gauges:
     waiting: Callable[[], Mapping[str, int]] | None = None
     breakers: Callable[[], Iterable[str]] | None = None
     dropped: Callable[[], Mapping[str, int]] | None = None
+    sink_failures: Callable[[], Mapping[str, int]] | None = None
     lag: Callable[[], float] | None = None
 
 

@@ -138,6 +138,8 @@ class SentrySink:
         client: Where to report to; default: the SDK's own client, whenever it is made.
     """
 
+    name = "sentry"
+
     def __init__(
         self, *, expected: bool = False, transactions: bool = False, client: "sentry_sdk.Client | None" = None
     ) -> None:

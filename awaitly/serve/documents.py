@@ -99,6 +99,7 @@ def _state(state: State) -> Document:
         "queue_age": _seconds(state.queue_age),
         "loop_lag": _seconds(state.loop_lag),
         "dropped": dict(state.dropped),
+        "sink_failures": dict(state.sink_failures),
     }
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -9,9 +11,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from awaitly import Ok, Runtime, step, workflow
 from awaitly.model.facts import Committed, Ending, Fact, LeaseLapsed, RunFinished, StepFinished, StepStarted
 from awaitly.model.notice import Notice
-from awaitly.observe.bus import CAPACITY, Bus
+from awaitly.observe.bus import CAPACITY, Bus, Sink
 from awaitly.observe.health import Health
+from awaitly.observe.logs import Journalist
 from awaitly.observe.metrics import Metrics
+from awaitly.observe.sentry import SentrySink
 from awaitly.observe.tracing import Tracing
 from awaitly.settings import Settings
 from awaitly.testing.clock import VirtualClock
@@ -76,6 +80,25 @@ def test_a_sink_that_raises_gets_the_next_notice_all_the_same_and_is_reported_on
     assert seen == ["r0", "r1", "r2"]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "failing" in caplog.text
+
+
+def test_the_failures_of_each_sink_are_counted() -> None:
+    told = list[Notice]()
+
+    def failing(notice: Notice) -> None:
+        raise RuntimeError("a defect")
+
+    async def refusing(notice: Notice) -> None:
+        raise RuntimeError("a defect")
+
+    async def story() -> None:
+        bus = Bus([failing, refusing, told.append])
+        publish(bus, 3)
+        await bus.close(PATIENCE)
+
+        assert bus.failures == {"failing": 3, "refusing": 3, "list.append": 0}
+
+    asyncio.run(story())
 
 
 def test_a_sink_that_ends_its_thread_gets_the_next_notice_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
@@ -205,6 +228,93 @@ def test_an_async_sink_is_awaited_on_the_loop_and_closed_there() -> None:
     asyncio.run(story())
 
     assert happened == [("r0", True), ("r1", True), ("closed", True)]
+
+
+class Writer:
+    """A sink of async methods, and what it is called as."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.told: list[str] = []
+
+    async def __call__(self, notice: Notice) -> None:
+        self.told.append(notice.run)
+
+    async def write(self, notice: Notice, mark: str = "") -> None:
+        self.told.append(notice.run + mark)
+
+
+@pytest.mark.parametrize(
+    "sink_of",
+    [
+        lambda writer: writer,
+        lambda writer: writer.write,
+        lambda writer: partial(writer.write, mark=""),
+        lambda writer: partial(writer),
+        lambda writer: lambda notice: writer(notice),
+    ],
+    ids=["object", "bound method", "partial of a method", "partial of an object", "lambda"],
+)
+def test_whatever_a_sink_returns_is_awaited_if_it_can_be(sink_of: Callable[[Writer], Sink]) -> None:
+    writer = Writer()
+
+    async def story() -> None:
+        bus = Bus([sink_of(writer)])
+        publish(bus, 3)
+        await bus.close(PATIENCE)
+        assert sum(bus.failures.values()) == 0
+
+    asyncio.run(story())
+
+    assert writer.told == ["r0", "r1", "r2"]
+
+
+def test_a_sink_that_returns_something_else_has_not_failed() -> None:
+    told = list[Notice]()
+
+    class Numbering:
+        def __call__(self, notice: Notice) -> int:
+            told.append(notice)
+            return len(told)
+
+        async def close(self) -> None:
+            pass
+
+    async def story() -> None:
+        bus = Bus([Numbering()])  # type: ignore[list-item]  # what a lambda may return, whatever its type says
+        publish(bus, 3)
+        await bus.close(PATIENCE)
+        assert bus.failures == {"Numbering": 0}
+
+    asyncio.run(story())
+
+    assert len(told) == 3
+
+
+def tell(notice: Notice) -> None:
+    pass
+
+
+def test_sinks_are_called_by_their_name_or_by_what_they_are() -> None:
+    def nested(notice: Notice) -> None:
+        pass
+
+    named = partial(tell)
+    named.name = "audit"  # type: ignore[attr-defined]  # a partial takes any attribute
+    sinks: list[Sink] = [
+        tell, nested, Writer("archive"), Writer(), Writer().write, partial(partial(Writer().write), mark=""),
+        lambda notice: None, named, Writer("archive"), Writer("archive 2"), Journalist(), SentrySink(),
+    ]  # fmt: skip
+
+    async def story() -> None:
+        bus = Bus(sinks)
+        assert list(bus.dropped) == list(bus.failures) == [
+            "tell", "nested", "archive", "Writer", "Writer.write", "Writer.write 2",
+            "lambda", "audit", "archive 2", "archive 2 2", "logs", "sentry",
+        ]  # fmt: skip
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
 
 
 def test_an_async_sink_that_never_returns_does_not_keep_the_bus_open() -> None:

@@ -207,7 +207,8 @@ def busy(exposition: Exposition) -> Metrics:
 
 KNOWN = Gauges(
     active=lambda: {"checkout": 1}, queued=lambda: 2, queue_age=lambda: 0.5, waiting=lambda: {"seats": 3},
-    breakers=lambda: ["payments"], dropped=lambda: {"Webhook": 4}, lag=lambda: 0.01,
+    breakers=lambda: ["payments"], dropped=lambda: {"archive": 4},
+    sink_failures=lambda: {"archive": 2}, lag=lambda: 0.01,
 )  # fmt: skip
 
 
@@ -223,7 +224,7 @@ def test_prometheus_answers_what_runs_did(exposition: Exposition, endpoint: Endp
     assert prometheus.query("awaitly_step_retries_total") == {"step=charge workflow=checkout": 2}
     assert prometheus.query("sum by (outcome) (awaitly_run_duration_seconds_count)")["outcome=value"] == 2
     assert prometheus.query("awaitly_runs_active") == {"workflow=checkout": 1}
-    assert prometheus.query("awaitly_sink_dropped_total") == {"sink=Webhook": 4}
+    assert prometheus.query("awaitly_sink_dropped_total") == {"sink=archive": 4}
 
     Bus(watchers=[watch]).publish("", "", BreakerOpened(at=1.0, breaker="payments", seconds=30))
     endpoint.next_but_one()

@@ -69,9 +69,13 @@ async def over_http(application: Any) -> AsyncIterator[httpx.AsyncClient]:
 class Site:
     """An application around a runtime in virtual time."""
 
-    def __init__(self, *, store: Any = "memory://", checks: Any = None, timeout: Any = "2s", **settings: Any) -> None:
+    def __init__(
+        self, *, store: Any = "memory://", checks: Any = None, timeout: Any = "2s", sinks: Any = (), **settings: Any
+    ) -> None:
         self.clock = VirtualClock(auto=True)
-        self.runtime = Runtime(Settings(**PATIENT, **settings), store=store, clock=self.clock, workflows=[order, idle])
+        self.runtime = Runtime(
+            Settings(**PATIENT, **settings), store=store, clock=self.clock, workflows=[order, idle], sinks=sinks
+        )
         self.app = app(self.runtime, checks, check_timeout=timeout)
 
     def get(self, path: str, **more: Any) -> httpx.Response:

@@ -1,6 +1,7 @@
 """What each page tells."""
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 
 from awaitly import Ok, Runtime
 from awaitly.errors import StoreError
+from awaitly.model.notice import Notice
 from awaitly.model.state import RunRecord
 from awaitly.observe.health import Health
 from awaitly.persist.stores.memory import MemoryStore
@@ -61,9 +63,31 @@ def test_the_store_is_checked_unasked() -> None:
         "checks": [{"name": "store", "status": "ok", "seconds": 0.0}],
         "runtime": {
             "phase": "open", "active": 0, "queued": 0, "queue_age": 0.0,
-            "loop_lag": answer.json()["runtime"]["loop_lag"], "dropped": {},
+            "loop_lag": answer.json()["runtime"]["loop_lag"], "dropped": {}, "sink_failures": {},
         },
     }  # fmt: skip
+
+
+def test_a_sink_that_raises_is_shown_and_changes_no_status() -> None:
+    calls = threading.Semaphore(0)
+
+    def archive(notice: Notice) -> None:
+        calls.release()
+        raise RuntimeError("the disk is full")
+
+    site = Site(sinks=[archive])
+
+    async def story() -> httpx.Response:
+        async with site.runtime, direct(site.app) as client:
+            await order.run(1)
+            for _ in range(2):  # when the second begins, the first has been counted
+                assert await asyncio.to_thread(calls.acquire, timeout=20)
+            return await client.get("/health")
+
+    answer = site.clock.run(story(), longest=20)
+
+    assert answer.status_code == 200
+    assert answer.json()["runtime"]["sink_failures"]["archive"] >= 1
 
 
 def test_a_runtime_that_is_not_open_is_not_healthy() -> None:
