@@ -22,16 +22,19 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     TraceServiceServicer,
     add_TraceServiceServicer_to_server,
 )
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
 from awaitly import Ok, Runtime, step, workflow
 from awaitly.errors import ConfigurationError, NotSupported
+from awaitly.model.facts import Ending, StepFinished
+from awaitly.model.notice import Notice
+from awaitly.observe.metrics import Metrics
 from awaitly.observe.otlp import providers
 from awaitly.observe.tracing import Tracing
 from awaitly.settings import Settings
 from awaitly.settings.tables import OtlpSettings
 from tests.docs.blocks import ROOT, Block, blocks_of
-from tests.observe.receiving import LAST, Receiver, free_port, values
+from tests.observe.receiving import LAST, Receiver, free_port, receiving, values
 
 PATIENCE = 20.0  # seconds until something that does not arrive is given up
 
@@ -337,3 +340,60 @@ def test_a_shutdown_sends_what_is_left(receiver: Receiver) -> None:
 
     assert exporting.shutdown(PATIENCE)
     assert len(receiver.spans()) == 1200
+
+
+# Histograms, which are added up before they are sent.
+
+PREFERENCE = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+HISTOGRAMS = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+
+
+def durations() -> Metric:
+    """Return what arrives when two steps have ended, as the last thing before a shutdown."""
+    with receiving() as receiver:
+        return _durations(receiver)
+
+
+def _durations(receiver: Receiver) -> Metric:
+    exporting = providers(OtlpSettings(endpoint=receiver.endpoint))
+    watch = Metrics(exporting.metrics)
+    for seconds in (0.3, 20.0):
+        fact = StepFinished(
+            at=1.0, call="a#0", step="a", arguments="", ending=Ending.VALUE, payload=b"", seconds=seconds
+        )
+        watch(Notice("run", "checkout", fact))
+    assert exporting.shutdown(PATIENCE)
+    return receiver.metric("awaitly.step.duration")
+
+
+@pytest.mark.parametrize(
+    ("preference", "temporality"),
+    [
+        ("", AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE),
+        ("cumulative", AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE),
+        ("delta", AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA),
+        ("LowMemory", AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA),
+    ],
+)
+def test_what_steps_took_arrives_as_a_histogram_of_the_kind_that_is_preferred(
+    monkeypatch: pytest.MonkeyPatch, preference: str, temporality: int
+) -> None:
+    if preference:
+        monkeypatch.setenv(PREFERENCE, preference)
+
+    metric = durations()
+
+    (point,) = metric.histogram.data_points
+    assert (metric.histogram.aggregation_temporality, metric.unit) == (temporality, "s")
+    assert values(point.attributes) == {"workflow": "checkout", "step": "a", "outcome": "value"}
+    assert (point.count, point.sum, point.min, point.max) == (2, 20.3, 0.3, 20.0)
+    assert sum(point.bucket_counts) == 2
+    assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+
+
+def test_it_is_exponential_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HISTOGRAMS, "base2_exponential_bucket_histogram")
+
+    (point,) = durations().exponential_histogram.data_points
+
+    assert (point.count, point.sum) == (2, 20.3)
