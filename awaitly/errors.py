@@ -14,7 +14,7 @@ Exception
     │                        unknown-flag
     ├── UsageError           step-on-method, run-ended, running-loop, runtime-open, eager-tasks,
     │                        unknown-call-site, run-id-invalid, reserved-field, invalid-key,
-    │                        not-in-step, other-thread, other-task
+    │                        not-in-step, other-thread, other-task, outbox-followed
     ├── NotSupported         not-supported
     ├── InvalidInput         invalid-input: data from outside that does not fit a workflow's signature
     ├── TargetError          target-not-found, not-a-workflow, import-failed: a workflow named as text
@@ -85,6 +85,7 @@ UsageCode = Literal[
     "other-thread",
     "other-task",
     "invalid-key",
+    "outbox-followed",
 ]
 TargetCode = Literal["target-not-found", "not-a-workflow", "import-failed"]
 UnserialisableCode = Literal["unserialisable-result", "unserialisable-argument"]

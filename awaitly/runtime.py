@@ -142,7 +142,7 @@ class Runtime:
             await control.open()
             self.vitals.opened(control.engine, None if self.watching is None else self.watching.bus)
             if self.watching is not None:
-                self.watching.attend(control.engine, self.states, self.vitals.lag)
+                self.watching.attend(control.engine, self.states, self.vitals)
             self._control = control  # before recovery: runs that go on may start others
             await control.recover()
         except BaseException:

@@ -24,6 +24,7 @@ from awaitly.settings import Settings
 
 if TYPE_CHECKING:
     from awaitly.execute.engine import Engine
+    from awaitly.execute.vitals import Vitals
     from awaitly.observe.metrics import Gauges
     from awaitly.observe.otlp import Exporting
     from awaitly.observe.prometheus import Exposition
@@ -82,16 +83,16 @@ class Watching:
         ways_back = [entering.here() for entering in self._entering]
         return lambda: [put_back() for put_back in ways_back]
 
-    def attend(self, engine: "Engine", states: Shared, lag: Callable[[], float] | None = None) -> None:
+    def attend(self, engine: "Engine", states: Shared, vitals: "Vitals") -> None:
         """Let metrics ask for what is counted when somebody collects, in whatever thread.
 
         Args:
             engine: What executes the runs.
             states: The circuits and limiters.
-            lag: By how many seconds the event loop was late.
+            vitals: Knows how late the event loop was, and how the outboxes deliver.
         """
         if self._asking:
-            gauges = _gauges(engine, states, self.bus, lag)
+            gauges = _gauges(engine, states, self.bus, vitals)
             for asking in self._asking:
                 asking.attach(gauges)
 
@@ -135,7 +136,7 @@ def _entering(watchers: Sequence[Watcher]) -> list[Entering]:
     return [cast(Entering, watcher) for watcher in watchers if isinstance(watcher, Entering)]
 
 
-def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float] | None) -> "Gauges":
+def _gauges(engine: "Engine", states: Shared, bus: Bus, vitals: "Vitals") -> "Gauges":
     from awaitly.observe.metrics import Gauges
 
     def waits() -> list[float]:
@@ -153,7 +154,11 @@ def _gauges(engine: "Engine", states: Shared, bus: Bus, lag: Callable[[], float]
         breakers=lambda: [circuit.name for circuit in states.states(Circuit).values()],
         dropped=lambda: bus.dropped,
         sink_failures=lambda: bus.failures,
-        lag=lag,
+        delivered=lambda: {name: outbox.delivered for name, outbox in vitals.outboxes().items()},
+        delivery_failures=lambda: {name: outbox.failures for name, outbox in vitals.outboxes().items()},
+        given_up=lambda: {name: outbox.given_up for name, outbox in vitals.outboxes().items()},
+        delivery_age=lambda: {name: outbox.age for name, outbox in vitals.outboxes().items()},
+        lag=vitals.lag,
     )
 
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from awaitly.errors import UsageError
 from awaitly.execute.engine import Engine
 from awaitly.execute.lag import Lag
 from awaitly.execute.probe import Answer, Probe
+from awaitly.execute.standing import Outgoing
 from awaitly.model.clock import Clock
 from awaitly.model.durations import humanised
 from awaitly.observe.bus import Bus
@@ -39,6 +41,7 @@ class State:
         loop_lag: how late the event loop was in the last second, at worst, in seconds; None if nobody measures.
         dropped: the notices that were lost, by the sink that lagged behind.
         sink_failures: the notices at which a sink raised, by sink.
+        outboxes: how deliveries go, by the outbox that follows the runtime.
     """
 
     phase: Phase
@@ -48,6 +51,7 @@ class State:
     loop_lag: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     sink_failures: Mapping[str, int] = field(default_factory=dict)
+    outboxes: Mapping[str, Outgoing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Vitals:
         self._engine: Engine | None = None
         self._store: Probe | None = None
         self._bus: Bus | None = None
+        self._outboxes: dict[str, Callable[[], Outgoing]] = {}
 
     def opened(self, engine: Engine, bus: Bus | None) -> None:
         """The runtime is open, in the running loop."""
@@ -107,6 +112,25 @@ class Vitals:
         self.phase = Phase.CLOSED
         self._engine = self._store = None
         self._lag.end()
+
+    @contextmanager
+    def delivering(self, outbox: str, standing: Callable[[], Outgoing]) -> Iterator[None]:
+        """Tell how the deliveries of an outbox go while the block runs.
+
+        Raises:
+            UsageError: ``outbox-followed``, if another one of this name does that.
+        """
+        if outbox in self._outboxes:
+            raise UsageError(
+                f"two outboxes named {outbox!r} were to follow one runtime: each would pass over the other's events",
+                hint='give one of them another name: Outbox(..., name="billing")',
+                code="outbox-followed",
+            )
+        self._outboxes[outbox] = standing
+        try:
+            yield
+        finally:
+            del self._outboxes[outbox]
 
     def measure(self) -> None:
         """Measure how late the loop is, whenever the runtime is open: ten times a second. Who asks begins that too."""
@@ -137,6 +161,7 @@ class Vitals:
             loop_lag=self._lag.seconds,
             dropped={} if self._bus is None else self._bus.dropped,
             sink_failures={} if self._bus is None else self._bus.failures,
+            outboxes=self.outboxes(),
         )
 
     @property
@@ -170,6 +195,10 @@ class Vitals:
         """Return how late the loop is, in seconds."""
         self.measure()
         return self._lag.seconds or 0.0
+
+    def outboxes(self) -> Mapping[str, Outgoing]:
+        """Return how deliveries go, by outbox."""
+        return {name: standing() for name, standing in self._outboxes.copy().items()}
 
     def _reasons(self) -> Iterator[Reason]:
         engine = self._engine

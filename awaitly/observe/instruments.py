@@ -136,6 +136,23 @@ SINK_FAILURES = Instrument(
     "awaitly.sink.failures", Kind.ASKED_COUNTER, "{failure}", "Notices at which a sink raised.", ("sink",),
     asks="sink_failures",
 )  # fmt: skip
+OUTBOX_DELIVERED = Instrument(
+    "awaitly.outbox.delivered", Kind.ASKED_COUNTER, "{event}", "Events that the receiver of an outbox took.",
+    ("outbox",), asks="delivered",
+)  # fmt: skip
+OUTBOX_FAILURES = Instrument(
+    "awaitly.outbox.failures", Kind.ASKED_COUNTER, "{attempt}", "Attempts to deliver an event that failed.",
+    ("outbox",), asks="delivery_failures",
+)  # fmt: skip
+OUTBOX_GIVEN_UP = Instrument(
+    "awaitly.outbox.given_up", Kind.ASKED_COUNTER, "{event}", "Events that are not tried any more.", ("outbox",),
+    asks="given_up",
+)  # fmt: skip
+OUTBOX_AGE = Instrument(
+    "awaitly.outbox.age", Kind.ASKED_GAUGE, "s",
+    "How old the oldest event is that is being sent or was tried in vain; 0 if there is none.",
+    ("outbox",), asks="delivery_age", several=max,
+)  # fmt: skip
 LOOP_LAG = Instrument(
     "awaitly.loop.lag", Kind.ASKED_GAUGE, "s", "How late the event loop came to its last timer.",
     asks="lag", several=max,

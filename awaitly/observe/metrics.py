@@ -86,6 +86,10 @@ class Gauges:
         breakers: the names of all circuits: those that have not changed yet are closed.
         dropped: the notices that were lost, by sink.
         sink_failures: the notices at which a sink raised, by sink.
+        delivered: the events that were delivered, by outbox.
+        delivery_failures: the attempts at that which failed, by outbox.
+        given_up: the events that are not tried any more, by outbox.
+        delivery_age: the seconds since the oldest event that waits for its delivery, by outbox.
         lag: the seconds by which the event loop was late.
     """
 
@@ -96,6 +100,10 @@ class Gauges:
     breakers: Callable[[], Iterable[str]] | None = None
     dropped: Callable[[], Mapping[str, int]] | None = None
     sink_failures: Callable[[], Mapping[str, int]] | None = None
+    delivered: Callable[[], Mapping[str, int]] | None = None
+    delivery_failures: Callable[[], Mapping[str, int]] | None = None
+    given_up: Callable[[], Mapping[str, int]] | None = None
+    delivery_age: Callable[[], Mapping[str, float]] | None = None
     lag: Callable[[], float] | None = None
 
 
@@ -118,7 +126,7 @@ class Metrics:
         self._started: dict[str, float] = {}  # by run
         self._circuits: dict[str, int] = {}
         self._workflows, self._steps = _Names(), _Names()
-        self._names = {name: _Names() for name in ("breaker", "limiter", "sink")}
+        self._names = {name: _Names() for name in ("breaker", "limiter", "sink", "outbox")}
         self.facts = frozenset({StepFinished, *_HANDLERS})
 
     def attach(self, gauges: Gauges | None) -> None:

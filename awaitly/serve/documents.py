@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from awaitly.execute.probe import Answer
+from awaitly.execute.standing import Outgoing
 from awaitly.execute.vitals import Readiness, State
 from awaitly.model.facts import Ending
 from awaitly.observe.health import LastError, Report
@@ -40,6 +41,7 @@ def health(answers: Mapping[str, Answer], state: State) -> Document:
         "status": "healthy" if all(answer.well for answer in answers.values()) else "unhealthy",
         "checks": [_check(name, answer) for name, answer in answers.items()],
         "runtime": _state(state),
+        "outboxes": [_outbox(name, outbox) for name, outbox in sorted(state.outboxes.items())],
     }
 
 
@@ -100,6 +102,18 @@ def _state(state: State) -> Document:
         "loop_lag": _seconds(state.loop_lag),
         "dropped": dict(state.dropped),
         "sink_failures": dict(state.sink_failures),
+    }
+
+
+def _outbox(name: str, outbox: Outgoing) -> Document:
+    return {
+        "name": name,
+        "delivered": outbox.delivered,
+        "failures": outbox.failures,
+        "given_up": outbox.given_up,
+        "age": _seconds(outbox.age),
+        "failing_for": _seconds(outbox.failing_for),
+        "last_error": None if outbox.last_error is None else public(outbox.last_error),
     }
 
 

@@ -2,58 +2,21 @@
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from awaitly.errors import AwaitlyError
+from awaitly.execute.standing import Outgoing
 from awaitly.model.clock import Clock
-from awaitly.model.durations import humanised
-from awaitly.model.facts import Fact, RunFinished
+from awaitly.model.facts import RunFinished
 from awaitly.persist.ports import Position, Store, Undelivered
-from awaitly.policies.backoff import Backoff, asked
-from awaitly.policies.retry import Retry
 from awaitly.webhooks.events import Event, event
+from awaitly.webhooks.plan import Counts, Plan
 from awaitly.webhooks.posting import DeliveryFailed
+from awaitly.webhooks.troubles import Troubles
 
 PAGE = 100  # runs that are looked at together
-REFUSED = 1000  # runs whose events were refused, before it is taken for the receiver's trouble
-LONGEST = 86_400.0  # seconds for which a receiver is left alone, whatever it asks for
 
 _log = logging.getLogger("awaitly")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What an outbox delivers, and how; times in seconds."""
-
-    name: str
-    kinds: tuple[type[Fact], ...]
-    payloads: bool
-    retry: Retry | None  # when to give up; None: never
-    delays: Backoff
-    every: float
-    at_once: int
-    send: Callable[[Event, Clock], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of events and attempts."""
-
-    delivered: int = 0
-    failures: int = 0
-    given_up: int = 0
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """An event that could not be delivered."""
-
-    event: str
-    since: float
-    attempts: int = 0
-    due: float = 0.0
 
 
 class Delivering:
@@ -69,18 +32,16 @@ class Delivering:
 
     def __init__(self, plan: Plan, counts: Counts, store: Store, owner: str, clock: Clock) -> None:
         self._plan = plan
-        self._counts = counts
         self._store = store
         self._owner = owner
         self._clock = clock
         self._only_ends = plan.kinds == (RunFinished,)
-        self._troubles: dict[str, _Trouble] = {}  # by run
-        self._outage = 0  # rounds in which nobody could be reached
-        self._paused = 0.0  # until when nothing is sent
+        self._troubles = Troubles(plan, counts, clock)
+        self._sending: dict[str, float] = {}  # when the events happened that are being sent, by run
         self._held = False
         self._ends = False
         self._nap: asyncio.Future[None] | None = None
-        self._said: str | None = None  # what was logged last
+        self._said = ""  # what was logged last of the store
 
     async def begin(self) -> None:
         """Hold the outbox, unless somebody else does: from now on it misses nothing.
@@ -103,6 +64,10 @@ class Delivering:
                 await self._rest()
         await self._look()
 
+    def standing(self) -> Outgoing:
+        """Return how deliveries go; for any thread."""
+        return self._troubles.standing(self._sending.copy().values())
+
     def _wake(self) -> None:
         if self._nap is not None and not self._nap.done():
             self._nap.set_result(None)
@@ -117,31 +82,39 @@ class Delivering:
 
     async def _look(self) -> None:
         try:
-            self._held = self._is_on() and await self._store.hold(self._plan.name, self._owner)
+            self._held = await self._store.hold(self._plan.name, self._owner)
             if self._held:
                 await self._sweep()
+                self._said = ""
+            else:
+                self._troubles.end()
         except Exception as error:  # noqa: BLE001 - a defect of ours must not end it either
             self._complain(f"cannot find out what is to be delivered: {error}")
+        finally:
+            self._troubles.looked()
 
-    def _is_on(self) -> bool:
-        return self._clock.monotonic() >= self._paused
+    def _goes_on(self) -> bool:
+        return self._held and not self._troubles.paused
 
     # One look.
 
     async def _sweep(self) -> None:
         """Deliver what there is, a page of runs after another."""
-        after, full = None, True
-        while full and self._held and self._is_on():
+        after, full, unseen = None, True, self._troubles.runs
+        while full and self._goes_on():
             page = await self._store.undelivered(self._plan.name, PAGE, ended=self._only_ends, after=after)
+            unseen.difference_update(left.run for left in page)
             await self._deliver(page)
             full = len(page) == PAGE
             after = page[-1].run if page else None
+        if not full:
+            self._troubles.forget(unseen)
 
     async def _deliver(self, page: Sequence[Undelivered]) -> None:
         waiting, passed = list(reversed(page)), list[Position]()
 
         async def work() -> None:
-            while waiting and self._held and self._is_on():
+            while waiting and self._goes_on():
                 if (position := await self._safely(waiting.pop())) is not None:
                     passed.append(position)
 
@@ -156,15 +129,12 @@ class Delivering:
         try:
             return await self._run(left)
         except AwaitlyError as error:
-            now = self._clock.monotonic()
-            self._troubles[left.run] = _Trouble("", now, due=now + self._plan.delays.most)
-            self._complain(f"cannot read run {left.run}: {error}")
+            self._troubles.unreadable(left.run, error)
             return None
 
     async def _run(self, left: Undelivered) -> Position | None:
         """Deliver what is left of a run; return a position that is still to be noted."""
-        trouble = self._troubles.get(left.run)
-        if trouble is not None and trouble.due > self._clock.monotonic():
+        if self._troubles.holds(left.run):
             return None
         after = left.last - 1 if self._only_ends else left.delivered
         passed = None
@@ -173,7 +143,7 @@ class Delivering:
             if not isinstance(fact, self._plan.kinds):
                 continue
             told = event(left.run, left.workflow, sequence, fact, payloads=self._plan.payloads)
-            if not (self._held and self._is_on() and await self._send(told)):
+            if not (self._goes_on() and await self._send(told)):
                 return None
             await self._note([passed])
             passed = None
@@ -182,58 +152,19 @@ class Delivering:
     async def _note(self, positions: Sequence[Position]) -> None:
         self._held = await self._store.delivered(self._plan.name, self._owner, positions) and self._held
 
-    # One event.
-
     async def _send(self, told: Event) -> bool:
         """Send an event; return whether it is done with."""
+        self._sending[told.run] = told.at
         try:
             await self._plan.send(told, self._clock)
         except DeliveryFailed as failure:
-            return self._failed(told, failure)
-        self._troubles.pop(told.run, None)
-        self._outage, self._said = 0, None
-        self._counts.delivered += 1
+            return self._troubles.failed(told, failure)
+        finally:
+            del self._sending[told.run]
+        self._troubles.taken(told)
         return True
 
-    def _failed(self, told: Event, failure: DeliveryFailed) -> bool:
-        """Say when it is tried again; return whether it is given up."""
-        now = self._clock.monotonic()
-        self._counts.failures += 1
-        trouble = self._troubles.get(told.run)
-        if trouble is None or trouble.event != told.id:
-            trouble = self._troubles[told.run] = _Trouble(told.id, now)
-        trouble.attempts += 1
-        if self._is_over(trouble, failure, now):
-            del self._troubles[told.run]
-            self._counts.given_up += 1
-            _log.error(
-                "outbox %s gave up event %s of run %s after %s attempts: %s",
-                self._plan.name, told.id, told.run, trouble.attempts, failure.reason,
-            )  # fmt: skip
-            return True
-        self._wait(trouble, failure, now)
-        return False
-
-    def _is_over(self, trouble: _Trouble, failure: DeliveryFailed, now: float) -> bool:
-        retry = self._plan.retry
-        if retry is None:
-            return False
-        return not (retry.wants(failure, ()) and retry.allows(trouble.attempts, now - trouble.since))
-
-    def _wait(self, trouble: _Trouble, failure: DeliveryFailed, now: float) -> None:
-        """Leave the receiver alone for a while: altogether, or with the events of this run."""
-        least = min(asked(failure, self._clock.time()) or 0.0, LONGEST)
-        if failure.everybodys or len(self._troubles) > REFUSED:
-            if self._is_on():  # others fail with it
-                self._outage += 1
-            delay = max(least, self._plan.delays.delay(self._outage, random.random))
-            self._paused = max(self._paused, now + delay)
-        else:
-            delay = max(least, self._plan.delays.delay(trouble.attempts, random.random))
-            trouble.due = now + delay
-        self._complain(f"could not deliver, and tries again in {humanised(delay)}: {failure.reason}", failure.reason)
-
-    def _complain(self, what: str, reason: str | None = None) -> None:
-        if self._said != (reason or what):
-            self._said = reason or what
+    def _complain(self, what: str) -> None:
+        if self._said != what:
+            self._said = what
             _log.warning("outbox %s %s", self._plan.name, what)

@@ -40,6 +40,7 @@ class Event(NamedTuple):
     id: str
     run: str
     sequence: int
+    at: float
     body: bytes
 
 
@@ -57,4 +58,4 @@ def event(run: str, workflow: str, sequence: int, fact: Fact, *, payloads: bool)
         "id": made, "type": row.kind, "run": run, "workflow": workflow, "sequence": sequence,
         "at": datetime.fromtimestamp(fact.at, UTC).isoformat(timespec="microseconds"), "data": data,
     }  # fmt: skip
-    return Event(made, run, sequence, json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode())
+    return Event(made, run, sequence, fact.at, json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode())

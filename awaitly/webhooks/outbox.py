@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from awaitly.errors import ConfigurationError
-from awaitly.model.durations import Duration, seconds
+from awaitly.model.durations import Duration, humanised, seconds
 from awaitly.model.facts import Fact
 from awaitly.model.names import nearest
 from awaitly.policies.options import check_count, check_duration
 from awaitly.policies.retry import Retry
 from awaitly.policies.timeout import Expired, within
 from awaitly.runtime import Runtime
-from awaitly.webhooks.delivering import Counts, Delivering, Plan
+from awaitly.webhooks.delivering import Delivering
 from awaitly.webhooks.events import STORED
-from awaitly.webhooks.posting import Post, post
+from awaitly.webhooks.plan import Counts, Plan
+from awaitly.webhooks.posting import DeliveryFailed, Post, post
 from awaitly.webhooks.receiver import Receiver
 from awaitly.webhooks.signing import Secret
 
@@ -38,8 +39,8 @@ class Outbox:
         url: Where to: ``http`` or ``https``.
         secret: What signatures are made with; several while receivers learn a new one.
         facts: The names of the facts that are delivered, as in :mod:`awaitly.model.facts`.
-        name: Under which its position is kept; by default the host and the path of the URL. Keep it when the URL
-            changes.
+        name: Under which its position is kept, and which logs, metrics and health show; by default the host and the
+            path of the URL. Keep it when the URL changes.
         payloads: Whether arguments, results and errors are in the events too.
         headers: What is sent along, such as a key.
         client: Sends the requests: default: a connection for each, without a proxy.
@@ -75,6 +76,7 @@ class Outbox:
         check_duration(every, "every of Outbox")
         receiver = Receiver(url, secret, headers or {}, client, timeout)
         self.counts = Counts()
+        self._delivering: list[Delivering] = []
         self._plan = Plan(
             name=name or receiver.name, kinds=tuple(map(_kind, facts)), payloads=payloads, retry=retry,
             delays=DELAYS if retry is None else retry.delays, every=seconds(every), at_once=at_once, send=receiver.take,
@@ -88,10 +90,14 @@ class Outbox:
         of the time for that.
 
         What is left is delivered when somebody follows the same store the next time.
+
+        Raises:
+            RunStopped: If the runtime is not open.
+            StoreError: If the store cannot be asked.
+            UsageError: ``outbox-followed``, if another outbox of this name follows it.
         """
         allowed = seconds(timeout, what="timeout= of following()")
         delivering = Delivering(self._plan, self.counts, runtime.store, runtime.owner, runtime.clock)
-        await delivering.begin()
 
         async def finish(left: float) -> None:
             delivering.end()
@@ -101,12 +107,32 @@ class Outbox:
                 task.cancel()
                 await asyncio.wait([task])
 
-        with runtime.before_closing(finish):
-            task = asyncio.create_task(delivering.follow(), name=f"awaitly-outbox {self._plan.name}")
-            try:
-                yield self
-            finally:
-                await finish(allowed)
+        with runtime.vitals.delivering(self._plan.name, delivering.standing):
+            await delivering.begin()
+            with runtime.before_closing(finish):
+                task = asyncio.create_task(delivering.follow(), name=f"awaitly-outbox {self._plan.name}")
+                self._delivering.append(delivering)
+                try:
+                    yield self
+                finally:
+                    self._delivering.remove(delivering)
+                    await finish(allowed)
+
+    async def check(self, patience: Duration = "1m") -> None:
+        """Raise if nothing could be delivered for longer than ``patience``: a check for :func:`awaitly.serve.app`.
+
+        It is about what this process has tried. One event that is refused while others are taken is no failure.
+
+        Raises:
+            DeliveryFailed: If so.
+        """
+        allowed = seconds(patience, what="patience= of check()")
+        for delivering in self._delivering:
+            standing = delivering.standing()
+            if standing.failing_for is not None and standing.failing_for > allowed:
+                raise DeliveryFailed(
+                    f"nothing could be delivered for {humanised(standing.failing_for)}: {standing.last_error}"
+                )
 
 
 def _kind(name: str) -> type[Fact]:

@@ -63,7 +63,8 @@ class Receiver:
         except Expired:
             raise DeliveryFailed(f"no answer within {self._timeout:g} s") from None
         except Exception as error:  # whatever a client raises, the event was not taken
-            raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
+            said = str(error).replace(self._url, self.name)  # whose query may be a key
+            raise DeliveryFailed(f"{type(error).__name__}: {said}") from error
         if not 200 <= answer.status < 300:
             raise DeliveryFailed(f"it answered {answer.status}", answer.status, _retry_after(answer.headers))
 

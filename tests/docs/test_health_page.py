@@ -7,6 +7,7 @@ import pytest
 
 from awaitly.execute import vitals
 from awaitly.execute.probe import Answer
+from awaitly.execute.standing import Outgoing
 from awaitly.execute.vitals import Phase, Readiness, Reason, State
 from awaitly.model.facts import Ending
 from awaitly.observe.health import LastError, Report
@@ -24,7 +25,9 @@ REPORT = Report(
 DOCUMENTS = {
     "problem": documents.problem("not-found", "nothing", "look elsewhere"),
     "readiness": documents.readiness(Readiness(False, (Reason("not-open", "not open"),))),
-    "health": documents.health({"store": Answer(1.0, "OSError", "gone")}, State(phase=Phase.OPEN, dropped={})),
+    "health": documents.health(
+        {"store": Answer(1.0, "OSError", "gone")}, State(phase=Phase.OPEN, outboxes={"billing": Outgoing()})
+    ),
     "workflows": documents.workflows([], {"order": REPORT}, {}),
     "circuits": documents.circuits({"bank": Snapshot("closed", 0, 0, None)}),
     "limiters": documents.limiters([LimiterSnapshot("calls", 1, 1.0, 1, 0)]),

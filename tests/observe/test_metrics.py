@@ -617,7 +617,7 @@ def test_counters_of_steps_know_the_same_names(measured: Measured) -> None:
 @pytest.mark.parametrize("row", INSTRUMENTS, ids=lambda row: row.name)
 def test_no_attribute_is_an_id_or_a_message(row: Instrument) -> None:
     assert set(row.attributes) <= {
-        "workflow", "step", "outcome", "source", "breaker", "limiter", "state", "sink",
+        "workflow", "step", "outcome", "source", "breaker", "limiter", "state", "sink", "outbox",
     }  # fmt: skip
 
 

@@ -65,6 +65,7 @@ def test_the_store_is_checked_unasked() -> None:
             "phase": "open", "active": 0, "queued": 0, "queue_age": 0.0,
             "loop_lag": answer.json()["runtime"]["loop_lag"], "dropped": {}, "sink_failures": {},
         },
+        "outboxes": [],
     }  # fmt: skip
 
 

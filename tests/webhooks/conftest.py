@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.webhooks.receiving import Hooks, receiving_hooks
+from tests.webhooks.world import World
 
 
 @pytest.fixture
@@ -12,3 +13,9 @@ def hooks() -> Iterator[Hooks]:
     """A receiver that listens."""
     with receiving_hooks() as running:
         yield running
+
+
+@pytest.fixture
+def world() -> World:
+    """A clock, a store and a receiver."""
+    return World()

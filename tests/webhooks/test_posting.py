@@ -48,6 +48,21 @@ def test_the_body_of_an_answer_is_not_waited_for(server: Server, rest: Scripted)
     assert posted(server, rest).status == 200
 
 
+def test_a_huge_answer_is_not_read(server: Server) -> None:
+    async def huge(wire: Wire) -> None:
+        await wire.finish(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000))
+
+    assert posted(server, huge).status == 200
+
+
+def test_an_answer_that_breaks_off_before_its_body_is_an_error(server: Server) -> None:
+    async def broken(wire: Wire) -> None:
+        await wire.finish(b"HTTP/1.1 200 OK\r\nContent-")
+
+    with pytest.raises(EOFError):
+        posted(server, broken)
+
+
 @pytest.mark.parametrize("answer", [reset, close, gibberish])
 def test_what_is_no_answer_is_an_error(server: Server, answer: Scripted) -> None:
     with pytest.raises((OSError, EOFError, ValueError)):
