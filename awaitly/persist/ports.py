@@ -147,9 +147,9 @@ class Catalog(Protocol):
     async def purge(self, *, ended_before: float, limit: int = 1000, workflow: str | None = None) -> int:
         """Remove runs that ended before a time (seconds since the epoch), with their facts; returns how many.
 
-        A run that was claimed to be retried stays, unless its owner has died since, and so does a child of a run that
-        has not ended, which may still ask for its result. With ``workflow`` only runs of that go; else answers that
-        expired before the time go too, which are not counted.
+        A run that was claimed to be retried stays, unless its owner has died since. So does a child of a run that has
+        not ended, which may still ask for its result, and a run that an outbox has held and not delivered. With
+        ``workflow`` only runs of that go; else answers that expired before the time go too, which are not counted.
         """
 
 

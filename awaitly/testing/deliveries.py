@@ -121,16 +121,32 @@ class DeliveriesConformance:
         assert list(await store.undelivered("hook", 10)) == [left("a", 0, 2)]
 
     @on_store
-    async def test_a_run_that_is_removed_leaves_nothing_to_deliver(self, store: Store, clock: Clock) -> None:
-        """And a run that is made after that is not taken for it."""
+    async def test_a_run_is_not_removed_before_it_was_delivered(self, store: Store, clock: Clock) -> None:
+        """By every outbox that knows it. A run that is made after it was removed is not taken for it."""
+        await store.hold("one", "alice")
+        await store.hold("other", "alice")
+        await store.append([begun("a"), ended("a", 1, 100.0)])
+        await store.hold("one", "alice")
+        await store.hold("other", "alice")
+        for outbox in ("one", "other"):
+            assert await store.purge(ended_before=200.0) == 0
+            assert list(await store.undelivered(outbox, 10)) == [left("a", -1, 1)]
+            assert await store.delivered(outbox, "alice", [Position("a", 1, 100.0)])
+        assert await store.purge(ended_before=200.0) == 1
+        assert list(await store.undelivered("one", 10)) == []
+        await store.append([begun("b")])
+        await store.hold("one", "alice")
+        assert list(await store.undelivered("one", 10)) == [left("b", -1, 0)]
+
+    @on_store
+    async def test_an_outbox_that_nobody_holds_any_more_keeps_no_newer_runs(self, store: Store, clock: Clock) -> None:
+        """So one that was given up, or has another name by now, does not let the store grow."""
         await store.hold("hook", "alice")
         await store.append([begun("a"), ended("a", 1, 100.0)])
-        await store.hold("hook", "alice")
         assert await store.purge(ended_before=200.0) == 1
-        assert list(await store.undelivered("hook", 10)) == []
-        await store.append([begun("b")])
+        await store.append([begun("b"), ended("b", 1, 300.0)])
         await store.hold("hook", "alice")
-        assert list(await store.undelivered("hook", 10)) == [left("b", -1, 0)]
+        assert list(await store.undelivered("hook", 10)) == [left("b", -1, 1)]
 
     @on_store
     async def test_positions_are_there_after_closing(self, store: Store, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from awaitly.persist.stores.memory import MemoryStore
 from awaitly.testing.crash import CrashingStore, Life
 from awaitly.webhooks import SIGNATURE, DeliveryFailed, Outbox
 from awaitly.webhooks.delivering import PAGE
-from tests.webhooks.world import SECRET, URL, World, order, slow
+from tests.webhooks.world import SECRET, URL, World, brief, order, slow
 
 # What is delivered.
 
@@ -204,6 +204,21 @@ def test_which_failures_are_worth_another_attempt_can_be_said(world: World) -> N
     outbox = world.deliver("lamp", retry=Retry(9, initial="1s", on=worth))
 
     assert (outbox.counts.given_up, outbox.counts.failures) == (1, 2)
+
+
+async def test_runs_are_kept_for_longer_than_they_need_be_until_they_are_delivered(world: World) -> None:
+    world.receiver.answers.append((503, {"Retry-After": "7200"}))
+
+    async with world.runtime() as rt, world.outbox().following(rt):
+        await rt.run(brief, "first")
+        await world.clock.advance("30m")
+        await rt.run(brief, "second")
+        await world.clock.advance("1h")
+        assert [record.id for record in await rt.runs()] == ["brief:second", "brief:first"]
+
+        await world.clock.advance("1h")
+        assert sorted(world.receiver.runs) == ["brief:first", "brief:second"]
+        assert await rt.runs() == ()
 
 
 # When processes come and go.

@@ -50,6 +50,11 @@ async def slow(item: str) -> str:
     return await ship(item)
 
 
+@workflow(key="brief:{item}", retention="10m")
+async def brief(item: str) -> str:
+    return await ship(item)
+
+
 class Receiver:
     """The other end of the line, as a client of HTTP sees it: its clock, and what it answers to whom."""
 
@@ -110,7 +115,7 @@ class World:
         return Outbox(URL, **{"secret": SECRET, "client": self.receiver, **given})
 
     def runtime(self, store: Any = None, **given: Any) -> Runtime:
-        return Runtime(Settings(), store=store or self.store, clock=self.clock, workflows=[order, slow], **given)
+        return Runtime(Settings(), store=store or self.store, clock=self.clock, workflows=[order, slow, brief], **given)
 
     def play(self, story: Coroutine[Any, Any, T]) -> T:
         """Run a story in virtual time."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import islice, takewhile
 from time import monotonic as system_monotonic
 
 from awaitly.model.facts import Fact, RunStarted
@@ -18,6 +18,7 @@ from awaitly.persist.ports import Append, Appended, Claim, Owner, Position, Unde
 class _Run:
     """A run's row, and its facts with the fences that they were written with."""
 
+    number: int  # how many were made before it
     workflow: str
     status: Status
     fence: int
@@ -41,6 +42,7 @@ class _Outbox:
     """Who delivers, and the runs of which something may be left: the sequence numbers that were delivered last."""
 
     owner: str
+    known: int  # runs
     seqs: dict[str, int]
 
 
@@ -56,6 +58,7 @@ class MemoryStore:
 
     def __init__(self, *, monotonic: Callable[[], float] = system_monotonic) -> None:
         self._runs: dict[str, _Run] = {}
+        self._made = 0  # runs
         self._leases: dict[str, _Lease] = {}
         self._lapses = Lapses(monotonic)
         self._answers: dict[str, tuple[bytes, float]] = {}
@@ -84,7 +87,8 @@ class MemoryStore:
             return False
 
         for outbox in self._outboxes.values():
-            outbox.seqs[run] = min(outbox.seqs.get(run, first - 1), first - 1)
+            if stored.number < outbox.known:
+                outbox.seqs[run] = min(outbox.seqs.get(run, first - 1), first - 1)
         stored.claims, stored.claimed_length = 0, first
         stored.facts[first:] = [(fence, fact)]
         if stored.status.ended:
@@ -208,13 +212,12 @@ class MemoryStore:
             and _updated(stored) < ended_before
             and workflow in (None, stored.workflow)
             and not alive(stored.owner)
+            and not any(run in outbox.seqs for outbox in self._outboxes.values())
             and not self._is_wanted(stored)
         )
         doomed = tuple(islice(old, limit))
         for run in doomed:
             del self._runs[run]
-            for outbox in self._outboxes.values():
-                outbox.seqs.pop(run, None)
         return len(doomed)
 
     async def recall(self, key: str, now: float) -> bytes | None:
@@ -233,11 +236,13 @@ class MemoryStore:
         held = self._outboxes.get(outbox)
         if held is None:
             under_way = {run: len(each.facts) - 1 for run, each in self._runs.items() if not each.status.ended}
-            self._outboxes[outbox] = _Outbox(owner, under_way)
+            self._outboxes[outbox] = _Outbox(owner, self._made, under_way)
             return True
         if held.owner != owner and self._alive(held.owner):
             return False
-        held.owner = owner
+        newest = takewhile(lambda each: each[1].number >= held.known, reversed(self._runs.items()))
+        held.seqs |= {run: -1 for run, _ in newest}
+        held.owner, held.known = owner, self._made
         return True
 
     async def undelivered(
@@ -287,9 +292,8 @@ class MemoryStore:
         stored = self._runs.get(append.run)
         if append.creates:
             if stored is None:
-                stored = self._runs[append.run] = _created(append)
-                for outbox in self._outboxes.values():
-                    outbox.seqs[append.run] = -1
+                stored = self._runs[append.run] = _created(append, self._made)
+                self._made += 1
             elif stored.facts[0][1] != append.facts[0]:  # else it is the same append, sent again
                 return Appended.EXISTS
         if stored is None or not _fits(stored, append):
@@ -312,11 +316,11 @@ class MemoryStore:
         return not self._lapses.lapsed(lease.owner.id, lease.beats, lease.ttl)
 
 
-def _created(append: Append) -> _Run:
+def _created(append: Append, number: int) -> _Run:
     started = append.facts[0]
     if not isinstance(started, RunStarted):
         raise TypeError(f"an append that creates run {append.run!r} begins with RunStarted, not {started!r}")
-    return _Run(started.workflow, Status.RUNNING, append.fence, append.owner, started.at, [])
+    return _Run(number, started.workflow, Status.RUNNING, append.fence, append.owner, started.at, [])
 
 
 def _fits(stored: _Run, append: Append) -> bool:

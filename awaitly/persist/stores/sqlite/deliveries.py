@@ -40,7 +40,6 @@ INSERT INTO deliveries (outbox, run, seq)
 SELECT outboxes.name, runs.n, :seq FROM outboxes, runs WHERE runs.id = :run AND outboxes.known >= runs.n
 ON CONFLICT (outbox, run) DO UPDATE SET seq = min(seq, excluded.seq)
 """
-_FORGET = "DELETE FROM deliveries WHERE run NOT IN (SELECT n FROM runs)"
 _RENUMBERED = f"UPDATE outboxes SET known = min(known, ({_NEWEST}))"
 
 
@@ -90,7 +89,6 @@ def again(connection: Connection, run: str, first: int) -> None:
     connection.execute(_AGAIN, {"run": run, "seq": first - 1})
 
 
-def forget(connection: Connection) -> None:
-    """Forget runs that are not there any more: their numbers may be given to others."""
-    connection.execute(_FORGET)
+def renumber(connection: Connection) -> None:
+    """Know that runs were removed of which nothing was left: the greatest numbers may be given to others."""
     connection.execute(_RENUMBERED)

@@ -8,7 +8,7 @@ from awaitly.persist.owners import Lapses, provably_dead
 from awaitly.persist.ports import Claim, Owner
 from awaitly.persist.stores.sqlite.catalog import RECORD, find, record
 from awaitly.persist.stores.sqlite.connections import Connection, transaction
-from awaitly.persist.stores.sqlite.deliveries import forget
+from awaitly.persist.stores.sqlite.deliveries import renumber
 
 _OWNERS = "SELECT id, host, pid, started, beats, ttl FROM owners"
 _REGISTER = """
@@ -29,6 +29,11 @@ WHERE id = ?
 _HELD = "SELECT runs.id FROM runs JOIN json_each(?) AS known ON runs.id = known.key AND runs.fence = known.value"
 _BUSY_OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
 _FREE = "(owner IS NULL OR owner IN (SELECT value FROM json_each(:dead)))"
+_UNDELIVERED = """
+EXISTS (
+    SELECT 1 FROM outboxes CROSS JOIN deliveries ON deliveries.outbox = outboxes.name AND deliveries.run = runs.n
+)
+"""
 _CHILD_OF_UNFINISHED = """
 EXISTS (
     SELECT 1 FROM facts CROSS JOIN runs AS parents
@@ -37,7 +42,8 @@ EXISTS (
 )
 """
 _OLD = f"""
-SELECT n FROM runs WHERE {{of}} ended < :before AND {_FREE} AND NOT {_CHILD_OF_UNFINISHED} LIMIT :limit
+SELECT n FROM runs WHERE {{of}} ended < :before AND {_FREE} AND NOT {_UNDELIVERED} AND NOT {_CHILD_OF_UNFINISHED}
+LIMIT :limit
 """
 _EVERY_OLD = _OLD.format(of="")
 _OLD_OF_WORKFLOW = _OLD.format(of="workflow = :workflow AND")
@@ -115,7 +121,7 @@ def claimable(
 
 
 def purge(connection: Connection, lapses: Lapses, ended_before: float, limit: int, workflow: str | None) -> int:
-    """Remove runs that ended before a time and that nobody alive owns, with their facts."""
+    """Remove runs that ended before a time, that nobody alive owns and no outbox has to deliver, with their facts."""
     with transaction(connection):
         wanted = {"dead": _dead(connection, lapses), "before": ended_before, "limit": limit, "workflow": workflow}
         select = _EVERY_OLD if workflow is None else _OLD_OF_WORKFLOW
@@ -123,7 +129,7 @@ def purge(connection: Connection, lapses: Lapses, ended_before: float, limit: in
         connection.execute(f"DELETE FROM facts {_OF_OLD.format(column='run')}", (old,))
         removed = connection.execute(f"DELETE FROM runs {_OF_OLD.format(column='n')}", (old,)).rowcount
         if removed:
-            forget(connection)
+            renumber(connection)
         return removed
 
 
