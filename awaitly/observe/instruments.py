@@ -97,8 +97,8 @@ LIMITER_WAITING = Instrument(
     asks="waiting",
 )  # fmt: skip
 RUNS_ACTIVE = Instrument(
-    "awaitly.runs.active", Kind.ASKED_GAUGE, "{run}", "Runs that this process executes now.", ("workflow",),
-    asks="active",
+    "awaitly.runs.active", Kind.ASKED_GAUGE, "{run}",
+    "Runs that this process executes now; 0 for a workflow that it has executed.", ("workflow",), asks="active",
 )  # fmt: skip
 RUNS_QUEUED = Instrument(
     "awaitly.runs.queued", Kind.ASKED_GAUGE, "{run}", "Runs that wait here until there is room for them.",

@@ -55,6 +55,7 @@ from awaitly.observe.instruments import (
     LIMITER_WAIT,
     REPLAY_FACTS,
     RUN_DURATION,
+    RUNS_ACTIVE,
     RUNS_LOST,
     RUNS_RESUMED,
     STEP_DURATION,
@@ -125,6 +126,7 @@ class Metrics:
         self._contexts: dict[str, Context] = {}  # by run, of those whose trace is sampled
         self._started: dict[str, float] = {}  # by run
         self._circuits: dict[str, int] = {}
+        self._executed: dict[str, int] = {}  # 0 for each workflow of which a run was executed here
         self._workflows, self._steps = _Names(), _Names()
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink", "outbox")}
         self.facts = frozenset({StepFinished, *_HANDLERS})
@@ -154,9 +156,12 @@ class Metrics:
 
     def _run_started(self, notice: Notice, fact: RunStarted) -> None:
         self._begin(notice.run, fact.at, fact.trace)
+        if fact.arguments_digest:  # a run that stores nothing is never among the active ones
+            self._execute(notice.workflow)
 
     def _run_resumed(self, notice: Notice, fact: RunResumed) -> None:
         self._begin(notice.run, fact.started, fact.trace)
+        self._execute(notice.workflow)
         self.count(RUNS_RESUMED, notice, fact)
         self._record(REPLAY_FACTS, fact.recorded, notice, fact)
 
@@ -177,6 +182,10 @@ class Metrics:
         context = _sampled(trace) if trace else None
         if context is not None:
             self._contexts[run] = context
+
+    def _execute(self, workflow: str) -> None:
+        (known,) = self._workflows(workflow)
+        self._executed[known] = 0
 
     def _forget(self, run: str) -> None:
         self._started.pop(run, None)
@@ -254,6 +263,8 @@ class Metrics:
             return []
         else:
             found = ask() if row.attributes else {"": ask()}
+        if row is RUNS_ACTIVE:
+            found = self._executed.copy() | found
         names = self._names.get(row.attributes[0], self._workflows) if row.attributes else _unchanged
         return [(names(name)[0], value) for name, value in found.items()]
 

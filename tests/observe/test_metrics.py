@@ -40,7 +40,16 @@ from awaitly import (
     workflow,
 )
 from awaitly.errors import ConfigurationError, StoreError
-from awaitly.model.facts import BreakerOpened, CacheHit, Ending, RunFinished, RunReleased, RunStarted, StepFinished
+from awaitly.model.facts import (
+    BreakerOpened,
+    CacheHit,
+    Ending,
+    RunFinished,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+    StepFinished,
+)
 from awaitly.model.notice import Notice
 from awaitly.observe import recording
 from awaitly.observe.bus import Bus
@@ -547,6 +556,20 @@ def test_what_is_asked_is_asked_when_somebody_collects(measured: Measured) -> No
     assert measured.numbers("awaitly.loop.lag") == {"": 0.25}
 
 
+def test_workflows_that_were_executed_here_and_are_not_now_have_no_active_runs_rather_than_no_number(
+    measured: Measured,
+) -> None:
+    """They have 0, which an alert can tell from a process that is gone. Of runs that store nothing it is not known."""
+    measured.watch.attach(Gauges(active=lambda: {"refund": 1}))
+    resumed = RunResumed(at=1.0, recorded=3, started=0.5)
+    measured.tell(
+        started("one", digest="d"), Notice("two", "refund", resumed), Notice("three", "import", resumed),
+        started("four", workflow="local"),
+    )  # fmt: skip
+
+    assert measured.numbers("awaitly.runs.active") == {"checkout": 0, "refund": 1, "import": 0}
+
+
 def test_what_nobody_knows_has_no_value(measured: Measured) -> None:
     asked = [row.name for row in INSTRUMENTS if row.kind in (Kind.ASKED_GAUGE, Kind.ASKED_COUNTER)]
     asked.remove("awaitly.commit.facts")  # is counted here
@@ -686,18 +709,18 @@ def finished(step: str, seconds: float = 0.1) -> StepFinished:
     )
 
 
-def started(run: str, trace: str = "") -> Notice:
+def started(run: str, trace: str = "", *, workflow: str = "checkout", digest: str = "") -> Notice:
     fact = RunStarted(
         at=1.0,
-        workflow="checkout",
+        workflow=workflow,
         version=None,
         fingerprint="",
         arguments=b"",
-        arguments_digest="",
+        arguments_digest=digest,
         seed=1,
         trace=trace,
     )
-    return Notice(run, "checkout", fact)
+    return Notice(run, workflow, fact)
 
 
 # Histograms that are added up here.

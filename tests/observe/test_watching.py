@@ -98,6 +98,7 @@ def test_gauges_are_asked_of_the_runtime_that_is_open() -> None:
             assert [value for _, value in gauge("awaitly.runs.queue.age")] == [pytest.approx(5)]
             gate.set()
             await asyncio.gather(first.result(), second.result())
+            assert [value for _, value in gauge("awaitly.runs.active")] == [0]
         assert [value for _, value in gauge("awaitly.runs.queued")] in ([], [0])
 
     clock.run(story())
