@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awaitly.observe.bus import Sink
     from awaitly.persist.ports import Store
     from awaitly.settings import Settings
-    from awaitly.watching import Watching
+    from awaitly.watching import Sends, Watching
 
 
 def settings() -> "Settings":
@@ -82,12 +82,14 @@ async def decided(flag: Flag, context: FlagContext, *, providers: Sequence[FlagP
 
 
 def watching(
-    settings: "Settings", sinks: "Sequence[Sink]", watchers: "Sequence[Watcher]", clock: Clock
+    settings: "Settings", sinks: "Sequence[Sink]", watchers: "Sequence[Watcher]", clock: Clock, sends: "Sends"
 ) -> "Watching | None":
     """Return what watches the runs of a runtime; None if nobody does."""
     from awaitly.watching import Watching, watched
 
-    return Watching(settings, sinks, watchers, clock, whereabouts) if watched(settings, sinks, watchers) else None
+    if not watched(settings, sinks, watchers):
+        return None
+    return Watching(settings, sinks, watchers, clock, whereabouts, sends)
 
 
 def vitals(clock: Clock, settings: "Settings") -> "Vitals":

@@ -36,6 +36,7 @@ async def process_runtime() -> Runtime:
 
 def _made(loop: asyncio.AbstractEventLoop) -> Runtime:
     runtime = Runtime()
+    runtime.sends = "with others"  # a call of run_sync() must not wait for a collector that is away
     adopt(loop, runtime.states)
     return runtime
 

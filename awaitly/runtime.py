@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from awaitly.observe.bus import Sink
     from awaitly.persist.ports import Store
     from awaitly.settings import Settings
-    from awaitly.watching import Watching
+    from awaitly.watching import Sends, Watching
 
 LAST_NOTICES = 2.0  # seconds that sinks and exporters have at least, however long the runs took to end
 
@@ -96,6 +96,7 @@ class Runtime:
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is opened in
         self._control: Control | None = None  # while it is open
         self.watching: Watching | None = None  # while it is open, if anybody watches
+        self.sends: Sends = "alone"  # by exporters of its own
         self._tokens: tuple[Token[Any], Token[Any]] | None = None
         providers = parts.providers(self.settings, flags)
         self._decide = partial(parts.decided, providers=providers, clock=self.clock)
@@ -135,7 +136,8 @@ class Runtime:
         self.loop = self.states.loop = asyncio.get_running_loop()
         self._ending, self._leaving = None, asyncio.Event()
         await store.open()
-        self.watching = parts.watching(self.settings, self._sinks, self.watchers, self.clock)
+        if self.sends != "nothing":
+            self.watching = parts.watching(self.settings, self._sinks, self.watchers, self.clock, self.sends)
         self._say_unsaid()
         control = self._controlling(store)
         try:
@@ -219,8 +221,8 @@ class Runtime:
         finally:
             try:
                 if self.watching is not None:
-                    self.watching.leave()
                     await self.watching.close(max(min(LAST_NOTICES, timeout), until - self.clock.monotonic()))
+                    self.watching.leave()  # not before: the last metrics are sent, too
             finally:
                 if self._signals is not None:
                     self._signals.remove()
@@ -426,8 +428,8 @@ class Runtime:
 
         Args:
             run_id: The run whose facts are taken over.
-            at: A step's name or a call's identity: facts delivered before its outcome are kept. Default: all
-                before the run's end, or with changed ``arguments`` those that still fit.
+            at: A step's name or a call's identity: facts delivered before its outcome are kept, and all of them have
+                to fit. Default: all before the run's end, or with changed ``arguments`` those that still fit.
             id: The new run's id; default: made up.
             arguments: Other arguments for the workflow.
             flags: Values of feature flags for the new run. One on which an outcome that is kept depended stays as it
@@ -435,7 +437,8 @@ class Runtime:
 
         Raises:
             RunNotFound: If there is no run with this id.
-            RunRefused: If nothing of that name is recorded, or a flag cannot have another value than it had.
+            RunRefused: If nothing of that name is recorded, if what is kept would not fit the code or the arguments,
+                or if a flag cannot have another value than it had.
             ConfigurationError: For flags that no step has.
         """
         return await self._accepting().fork(run_id, at=at, id=id, arguments=arguments, flags=flags)

@@ -4,13 +4,16 @@ Imported when a runtime is opened that has any of it.
 """
 
 import asyncio
+import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
+from awaitly.errors import NotSupported
 from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
 from awaitly.model.notice import Beginner, Entering, Watcher
@@ -29,9 +32,14 @@ if TYPE_CHECKING:
     from awaitly.observe.otlp import Exporting
     from awaitly.observe.prometheus import Exposition
 
+Sends: TypeAlias = Literal["alone", "with others", "nothing"]
+"""How a runtime exports: as long as it is open, through what all share as long as the process lives, or not at all."""
+
 _ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
 )  # fmt: skip
+
+_log = logging.getLogger("awaitly")
 
 
 @runtime_checkable
@@ -51,6 +59,7 @@ class Watching:
         watchers: Likewise.
         clock: The runtime's.
         where: Says where in a run code is.
+        sends: Whether exporters are its own.
 
     Raises:
         NotSupported: If settings ask for what is not installed; it names the extra.
@@ -64,8 +73,10 @@ class Watching:
         watchers: Sequence[Watcher],
         clock: Clock,
         where: Callable[[], Whereabouts | None],
+        sends: Sends = "alone",
     ) -> None:
-        self.exporting = _exporting(settings)
+        self.exporting = _exporting(settings, sends)
+        self._sends = sends
         self.exposition = _exposition(settings, self.exporting)
         ours: list[Watcher] = _metrics(self.exporting, self.exposition)
         if not any(isinstance(watcher, Beginner) for watcher in watchers):
@@ -107,7 +118,7 @@ class Watching:
         await self.bus.close(timeout)
         if self.exposition is not None:
             self.exposition.close()
-        if self.exporting is not None:
+        if self.exporting is not None and self._sends == "alone":
             left = max(0.0, until - monotonic())
             await asyncio.get_running_loop().run_in_executor(None, self.exporting.shutdown, left)
 
@@ -162,12 +173,23 @@ def _gauges(engine: "Engine", states: Shared, bus: Bus, vitals: "Vitals") -> "Ga
     )
 
 
-def _exporting(settings: Settings) -> "Exporting | None":
+def _exporting(settings: Settings, sends: Sends) -> "Exporting | None":
     if not _wants_export(settings) or (_has_sdk() and settings.otlp.endpoint is None):
         return None  # a program with a set-up of its own knows where to send
-    from awaitly.observe.otlp import providers
+    from awaitly.observe.otlp import lasting, providers
 
-    return providers(settings.otlp)
+    try:
+        return providers(settings.otlp) if sends == "alone" else lasting(settings.otlp)
+    except NotSupported as error:
+        if _asks_by_itself(settings):
+            raise
+        _warn_once(f"nothing is sent to where OTEL_EXPORTER_OTLP_ENDPOINT says: {error}")
+        return None
+
+
+@cache
+def _warn_once(text: str) -> None:
+    _log.warning(text)
 
 
 def _exposition(settings: Settings, exporting: "Exporting | None") -> "Exposition | None":
@@ -220,8 +242,14 @@ def _wants_reports(settings: Settings) -> bool:
 
 
 def _wants_export(settings: Settings) -> bool:
-    named = settings.otlp.endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
-    return settings.otlp.traces == "on" or named
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    return _asks_by_itself(settings) or any(os.environ.get(name) for name in _ENDPOINTS)
+
+
+def _asks_by_itself(settings: Settings) -> bool:
+    """Whether it is awaitly that is to send, and not whoever heeds the standard variables."""
+    return settings.otlp.traces == "on" or settings.otlp.endpoint is not None
 
 
 def _is_traced(settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from awaitly.cli.consoles import stdout
 from awaitly.cli.effective import graphs_in_force
 from awaitly.cli.failing import diagnosis, tells_of
 from awaitly.cli.positions import shortened
-from awaitly.cli.stores import existing_runtime
+from awaitly.cli.stores import looking_runtime
 from awaitly.cli.targets import AnyWorkflow, workflows_of
 from awaitly.execute.history import Verdict
 from awaitly.model.graph import Graph, Severity
@@ -50,7 +50,7 @@ def _compiles(target: str, graph: Graph) -> bool:
 
 
 async def _verdicts(store: str, workflows: Sequence[AnyWorkflow]) -> Sequence[Verdict]:
-    async with existing_runtime(store, workflows=workflows) as runtime:
+    async with looking_runtime(store, workflows=workflows) as runtime:
         return await runtime.check()
 
 

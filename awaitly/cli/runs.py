@@ -15,7 +15,7 @@ from awaitly.cli.consoles import print_json, stdout
 from awaitly.cli.continuing import fork, resume, retry
 from awaitly.cli.histories import History, read_history
 from awaitly.cli.pictures import picture
-from awaitly.cli.stores import existing_runtime, store_option
+from awaitly.cli.stores import looking_runtime, store_option
 from awaitly.cli.watching import watch
 from awaitly.cli.ways import Ways, command
 from awaitly.model.durations import humanised
@@ -61,7 +61,7 @@ def list_runs(workflow: str | None, status: str | None, limit: int, as_json: boo
 async def _list(
     store: str | None, workflow: str | None, status: Status | None, limit: int
 ) -> tuple[Sequence[RunRecord], frozenset[str]]:
-    async with existing_runtime(store) as runtime:
+    async with looking_runtime(store) as runtime:
         found = await runtime.runs(workflow=workflow, status=status, limit=limit)
         return found, await runtime.interrupted(found)
 
@@ -112,7 +112,7 @@ def show(run_id: str, with_facts: bool, as_json: bool, store: str | None) -> int
 
 
 async def _history(store: str | None, run_id: str) -> History:
-    async with existing_runtime(store) as runtime:
+    async with looking_runtime(store) as runtime:
         return await read_history(runtime, run_id)
 
 
@@ -207,7 +207,7 @@ def cancel(run_id: str, reason: str, store: str | None) -> int:
 
 
 async def _cancel(store: str | None, run_id: str, reason: str) -> tuple[bool, RunRecord, bool]:
-    async with existing_runtime(store) as runtime:
+    async with looking_runtime(store) as runtime:
         asked = await runtime.cancel(run_id, reason)
         record = await runtime.record(run_id)
         return asked, record, record.owner is not None and not await runtime.interrupted([record])

@@ -40,7 +40,20 @@ def runtime_on(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequenc
     """Return a runtime on the chosen store, not opened yet. It executes what it is asked for and nothing else."""
     settings = settings_with(store)
     leave_log(settings)
-    return Runtime(settings, sinks=sinks, workflows=workflows, recover=False)
+    runtime = Runtime(settings, sinks=sinks, workflows=workflows, recover=False)
+    runtime.sends = "with others"  # what is left is sent when the result has been printed
+    return runtime
+
+
+def looking_runtime(store: str | None, workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
+    """Return a runtime on a store that is there already, which executes nothing: nobody watches it.
+
+    Raises:
+        StoreError: ``store-unavailable``, if it is a file that does not exist.
+    """
+    runtime = existing_runtime(store, workflows=workflows)
+    runtime.sends = "nothing"
+    return runtime
 
 
 def existing_runtime(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:

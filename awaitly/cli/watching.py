@@ -7,7 +7,7 @@ import click
 from awaitly.cli.failing import FAILED, INTERRUPTED
 from awaitly.cli.interrupts import Interrupted, Interrupts
 from awaitly.cli.screen import Screen
-from awaitly.cli.stores import existing_runtime, shown_store, store_option
+from awaitly.cli.stores import looking_runtime, shown_store, store_option
 from awaitly.cli.ways import Ways
 from awaitly.model.facts import RunFinished
 from awaitly.model.state import Status
@@ -30,7 +30,7 @@ def watch(run_id: str, store: str | None) -> int:
 async def _watch(store: str | None, run_id: str) -> int:
     screen, ways = Screen(), Ways(targets=("TARGET",), store=store)
     with screen.showing():
-        async with existing_runtime(store) as runtime:
+        async with looking_runtime(store) as runtime:
             with Interrupts(lambda twice: None).heeded() as interrupts:
                 try:
                     return await interrupts.until(_until_ended(screen, ways, runtime, run_id))

@@ -5,12 +5,13 @@ timeouts, sampling, sizes of batches, the resource. Sending has threads of its o
 is dropped.
 """
 
+import atexit
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote
@@ -38,7 +39,10 @@ _EXPORTERS: dict[Signal, tuple[str, str]] = {
 _TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 _AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
+AT_EXIT = 2.0  # seconds of the end of a process that sending what is left may take
+
 _log = logging.getLogger("awaitly")
+_lasting: "dict[tuple[str | None, ...], Exporting]" = {}
 
 
 class Destination(Protocol):
@@ -73,15 +77,41 @@ class Exporting:
 
         That says nothing about whether anything arrived: what could not be sent is in the log.
         """
+        begins = Event()
+        begins.set()
+        return _joined(self._enders(begins), timeout)
+
+    def shutdown_at_exit(self) -> None:
+        """Do that when the process ends, for two seconds at most."""
+        exits = Event()
+        # They wait from now on: a process that ends may start no threads any more.
+        atexit.register(_ended_at_exit, exits, self._enders(exits))
+
+    def _enders(self, begins: Event) -> list[Thread]:
+        """Return threads, already started, that shut the providers down once they may begin.
+
+        They are daemons: an endpoint that hangs must not keep the process from ending.
+        """
         ends = [provider.shutdown for provider in (self.traces, self.metrics) if provider is not None]
-        # Daemons: an endpoint that hangs must not keep the process from ending.
-        threads = [Thread(target=_ended, args=(end,), name="awaitly-otlp", daemon=True) for end in ends]
+        threads = [Thread(target=_ended, args=(begins, end), name="awaitly-otlp", daemon=True) for end in ends]
         for thread in threads:
             thread.start()
-        until = monotonic() + timeout
-        for thread in threads:
-            thread.join(max(0.0, until - monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        return threads
+
+
+def lasting(to: Destination) -> Exporting:
+    """Return what all in this process shares that sends to a destination. It ends with the process.
+
+    Raises:
+        NotSupported: As :func:`providers`.
+        ConfigurationError: Likewise.
+    """
+    key = to.endpoint, to.headers, to.protocol, to.service_name
+    found = _lasting.get(key)
+    if found is None:
+        found = _lasting[key] = providers(to)
+        found.shutdown_at_exit()
+    return found
 
 
 def providers(to: Destination) -> Exporting:
@@ -180,8 +210,21 @@ def _variable(name: str) -> str:
     return os.environ.get(name, "").strip().lower()
 
 
-def _ended(end: Callable[[], object]) -> None:
+def _ended(begins: Event, end: Callable[[], object]) -> None:
+    begins.wait()
     try:
         end()
     except Exception:  # noqa: BLE001 - foreign code in a thread; its error has nowhere else to go
         _log.exception("an OpenTelemetry provider failed to shut down")
+
+
+def _ended_at_exit(exits: Event, enders: Sequence[Thread]) -> None:
+    exits.set()
+    _joined(enders, AT_EXIT)
+
+
+def _joined(threads: Sequence[Thread], timeout: float) -> bool:
+    until = monotonic() + timeout
+    for thread in threads:
+        thread.join(max(0.0, until - monotonic()))
+    return not any(thread.is_alive() for thread in threads)

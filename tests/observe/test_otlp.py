@@ -176,6 +176,18 @@ def test_metrics_go_there_as_well(receiver: Receiver) -> None:
     assert point.as_int == 3
 
 
+def test_what_is_asked_of_a_runtime_is_sent_at_its_end_too() -> None:
+    async def story(settings: Settings) -> None:
+        async with Runtime(settings):
+            pass
+
+    with receiving() as receiver:
+        asyncio.run(story(Settings(store="memory://", otlp=OtlpSettings(endpoint=receiver.endpoint))))
+        (point,) = receiver.metric("awaitly.runs.queued").gauge.data_points
+
+    assert point.as_int == 0
+
+
 def test_a_signal_whose_exporter_is_none_is_not_made(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     exporting = providers(OtlpSettings(endpoint=receiver.endpoint))
