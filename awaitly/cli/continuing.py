@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -22,7 +22,8 @@ from awaitly.declare.workflow import RunHandle
 from awaitly.errors import RunIdConflict
 from awaitly.execute.history import ForkPlan
 from awaitly.flags.provider import FlagValue
-from awaitly.model.facts import Fact, FlagDecided, RunStarted
+from awaitly.model.effects import Effect
+from awaitly.model.facts import Fact, FlagDecided, RunStarted, StepFinished
 from awaitly.runtime import Runtime
 from awaitly.settings import read_settings
 
@@ -80,10 +81,15 @@ def _conducted(
 @click.option(
     "--at", metavar="STEP", help="Keep what was recorded before this step or call; default: all before the end."
 )
-@click.option("--input", "given", metavar="JSON|@FILE|-", help="Other arguments; what no longer fits is not kept.")
+@click.option(
+    "--input",
+    "given",
+    metavar="JSON|@FILE|-",
+    help="Other arguments; without --at what fits them is kept, with --at all before that has to fit.",
+)
 @click.option("--id", "new_id", metavar="NEW", help="The new run's id; default: made up.")
 @flags_option
-@click.option("--plan", is_flag=True, help="Say what would be kept, and do nothing.")
+@click.option("--plan", is_flag=True, help="Say what would be kept and what done again, and do nothing.")
 def fork(
     run_id: str,
     targets: tuple[str, ...],
@@ -116,9 +122,8 @@ def fork(
 
     if plan:
         found = asyncio.run(planned())
-        _print_plan(found)
         found.check()
-        stdout().print("what is kept fits the code")
+        _print_plan(found, {name: spec.effect for workflow in workflows for name, spec in workflow.graph.steps.items()})
         return 0
     return _finished(workflows, targets, begin, as_json, quiet, store)
 
@@ -163,15 +168,18 @@ def _finished(
     return finished(asyncio.run, conducted(conduct), ways, as_json)
 
 
-def _print_plan(plan: ForkPlan) -> None:
+def _print_plan(plan: ForkPlan, effects: Mapping[str, Effect]) -> None:
     console = stdout()
-    for title, facts, colour in (("kept", plan.kept, "green"), ("dropped", plan.dropped, "yellow")):
-        console.print(Text(f"{title}: {len(facts)}", colour))
-        for fact in facts:
-            console.print(f"  {_named(fact)}")
+    again = [fact for fact in plan.dropped if isinstance(fact, StepFinished)]
+    console.print(Text(f"kept: {len(plan.kept)}", "green"))
+    for fact in plan.kept:
+        console.print(f"  {_named(fact)}")
+    console.print(Text(f"executed again, where the code comes to it: {len(again)}", "yellow"))
+    for fact in again:
+        console.print(f"  {fact.call}  {effects.get(fact.step, '')}".rstrip())
 
 
 def _named(fact: Fact) -> str:
     if isinstance(fact, FlagDecided):
-        return f"FlagDecided {fact.flag} {json.dumps(fact.value)}"
+        return f"flag {fact.flag} {json.dumps(fact.value)}"
     return f"{type(fact).__name__} {getattr(fact, 'call', '')}".rstrip()

@@ -39,31 +39,25 @@ class ForkPlan:
     """What a fork would take over: the start of the new run and the facts that it keeps.
 
     Attributes:
-        problem: what of that does not fit the code; None if all does.
+        dropped: what it does not keep: steps among that are executed again, where the code comes to them.
+        problem: why it is refused; None if all that it keeps fits.
         before: the last call before which the run can be forked so that all fits; None if there is none.
     """
 
     started: RunStarted
     kept: tuple[Fact, ...]
     dropped: tuple[Fact, ...]
-    problem: AwaitlyError | None = None
+    problem: RunRefused | None = None
     before: str | None = None
 
     def check(self) -> None:
-        """Refuse a fork that would stop where what it keeps does not fit.
+        """Refuse a fork that would stop where what it keeps does not fit, or begin earlier than it was asked to.
 
         Raises:
             RunRefused: If it would.
         """
-        if self.problem is None:
-            return
-        other = "start it again under another id"
-        raise RunRefused(
-            f"the fork would not fit the code of {self.started.workflow}: {self.problem.message}",
-            hint=f"keep less: at={self.before!r}, on the command line --at {shlex.quote(self.before)}; or {other}"
-            if self.before
-            else f"nothing that it recorded fits: {other}",
-        )
+        if self.problem is not None:
+            raise self.problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +81,9 @@ async def plan_fork(
 ) -> ForkPlan:
     """Return what a fork of a run would keep; ``flags`` are given to the new run, as to one that is started.
 
+    Only without ``at``, other arguments mean that what does not fit them is not kept: who names a step does not expect
+    that those before it are executed again.
+
     Raises:
         RunRefused: If no outcome of ``at`` is recorded, or an outcome that is kept depended on another value of a flag.
     """
@@ -97,7 +94,8 @@ async def plan_fork(
     started = _begun_anew(run_id, start_of(run_id, facts), program, engine.clock.time(), arguments)
     replay = DryRun(engine, program, run_id, started, past[:cut])
     fitting = await replay.fitting()
-    if arguments is not None:
+    as_fits = arguments is not None and at is None
+    if as_fits:
         cut = min(cut, fitting)
     pinned = _pinned_flags(program, started, past[:cut])
     for name, value in (flags or {}).items():
@@ -106,9 +104,35 @@ async def plan_fork(
     # What no outcome depended on the new run decides for itself.
     kept = tuple(fact for fact in past[:cut] if not isinstance(fact, FlagDecided) or spelt(fact.flag) in pinned)
     plan = ForkPlan(started=started, kept=kept, dropped=tuple(past[cut:]))
-    if arguments is None and replay.found is not None and not replay.unsure:
-        return replace(plan, problem=replay.found, before=_last_before(past, fitting))
-    return plan
+    if as_fits or replay.found is None or replay.unsure:
+        return plan
+    before = _last_before(past, fitting)
+    refusal = _unfit(started, replay.found, before) if arguments is None else _earlier(run_id, at, replay.found, before)
+    return replace(plan, problem=refusal, before=before)
+
+
+def _unfit(started: RunStarted, problem: AwaitlyError, before: str | None) -> RunRefused:
+    """Return the refusal of a fork that would stop at once."""
+    other = "start it again under another id"
+    return RunRefused(
+        f"the fork would not fit the code of {started.workflow}: {problem.message}",
+        hint=f"keep less: {_at(before)}; or {other}" if before else f"nothing that it recorded fits: {other}",
+    )
+
+
+def _earlier(run_id: str, at: str | None, problem: AwaitlyError, before: str | None) -> RunRefused:
+    """Return the refusal of a fork that other arguments would let begin before the step that was named."""
+    again = "what follows is executed again, with other idempotency keys"
+    return RunRefused(
+        f"a fork of run {run_id!r} with these arguments would begin before {at}: {problem.message}",
+        hint=f"if that is meant, fork it there: {_at(before)}; {again}"
+        if before
+        else f"if that is meant, leave out at (--at), which keeps what fits: nothing does, so {again}",
+    )
+
+
+def _at(call: str) -> str:
+    return f"at={call!r}, on the command line --at {shlex.quote(call)}"
 
 
 def _cut(past: Sequence[Fact], position: int) -> int:
@@ -170,7 +194,7 @@ def _check_free(run_id: str, name: str, value: object, pinned: Mapping[str, tupl
         raise RunRefused(
             f"a fork of run {run_id!r} cannot have {name}={value!r}: it keeps the outcome of {call}, for which it was"
             f" {was!r}",
-            hint=f"fork it before that: at={call!r}, on the command line --at {call}",
+            hint=f"fork it before that: {_at(call)}",
         )
 
 

@@ -39,6 +39,13 @@ async def precious(name: str) -> str:
 
 
 @workflow
+async def twice(name: str) -> str:
+    first = await write(name)
+    await write("second")
+    return first
+
+
+@workflow
 async def once_meanwhile(name: str) -> str:
     try:
         return await write(name)
@@ -339,6 +346,38 @@ def test_a_fork_with_other_input_keeps_what_still_fits(scene: Scene) -> None:
             forked = await rt.fork("run", arguments=(("other",), {}))
             assert await forked.result() == Ok("other")
             assert scene.log == ["other", "other done"]
+
+    scene.play(story())
+
+
+def test_a_fork_at_a_step_is_refused_if_other_input_would_let_it_begin_earlier(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.run(twice.options(id="run"), "x")
+            scene.log.clear()
+            asked: dict[str, Any] = {"at": "write#1", "arguments": (("y",), {})}
+            plan = await rt.plan_fork("run", **asked)
+            assert (plan.before, plan.problem is None) == ("write#0", False)
+            with pytest.raises(RunRefused, match=r"would begin before write#1: .*write#0") as caught:
+                await rt.fork("run", id="fork", **asked)
+            assert "fork it there: at='write#0'" in caught.value.hint
+            assert len(await rt.runs()) == 1
+            assert scene.log == []
+            forked = await rt.fork("run", at="write#0", arguments=(("y",), {}))
+            assert await forked.result() == Ok("y")
+            assert scene.log == ["y", "y done", "second", "second done"]
+
+    scene.play(story())
+
+
+def test_a_fork_at_a_step_takes_other_input_that_all_before_it_fits(scene: Scene) -> None:
+    async def story() -> None:
+        async with scene.runtime() as rt:
+            await rt.run(three.options(id="run"), "last")
+            scene.log.clear()
+            forked = await rt.fork("run", at="write#1", arguments=(("other",), {}))
+            assert await forked.result() == Ok("other")
+            assert scene.log == ["caught", "caught done", "other", "other done"]
 
     scene.play(story())
 
