@@ -13,7 +13,7 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
-from awaitly.errors import NotSupported
+from awaitly.errors import ConfigurationError, NotSupported
 from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
 from awaitly.model.notice import Beginner, Entering, Watcher
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from awaitly.observe.prometheus import Exposition
 
 Sends: TypeAlias = Literal["alone", "with others", "nothing"]
-"""How a runtime exports: as long as it is open, through what all share as long as the process lives, or not at all."""
+"""By exporters of a runtime's own, by those that last as long as the process; with "nothing" nobody watches at all."""
 
 _ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
@@ -75,17 +75,18 @@ class Watching:
         where: Callable[[], Whereabouts | None],
         sends: Sends = "alone",
     ) -> None:
+        logs = _logging(settings, where)  # first: there may be something to warn of
         self.exporting = _exporting(settings, sends)
         self._sends = sends
         self.exposition = _exposition(settings, self.exporting)
-        ours: list[Watcher] = _metrics(self.exporting, self.exposition)
+        ours: list[Watcher] = _metrics(settings, self.exporting, self.exposition)
         if not any(isinstance(watcher, Beginner) for watcher in watchers):
             ours += _tracing(settings, self.exporting, clock)
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
         self._asking = _asking(everybody)
         self._entering = _entering(everybody)
-        self.bus = Bus((*sinks, *_reporting(settings, sinks), *_logging(settings, where)), everybody)
+        self.bus = Bus((*sinks, *_reporting(settings, sinks), *logs), everybody)
 
     def here(self) -> Callable[[], object]:
         """Return what puts back what watchers find current here, whatever they are told until then."""
@@ -180,10 +181,10 @@ def _exporting(settings: Settings, sends: Sends) -> "Exporting | None":
 
     try:
         return providers(settings.otlp) if sends == "alone" else lasting(settings.otlp)
-    except NotSupported as error:
+    except (ConfigurationError, NotSupported) as error:
         if _asks_by_itself(settings):
             raise
-        _warn_once(f"nothing is sent to where OTEL_EXPORTER_OTLP_ENDPOINT says: {error}")
+        _warn_once(f"nothing is sent to where OTEL_EXPORTER_OTLP_ENDPOINT or the like says: {error}")
         return None
 
 
@@ -200,9 +201,9 @@ def _exposition(settings: Settings, exporting: "Exporting | None") -> "Expositio
     return Exposition(None if exporting is None else exporting.metrics)
 
 
-def _metrics(exporting: "Exporting | None", exposition: "Exposition | None") -> list[Watcher]:
+def _metrics(settings: Settings, exporting: "Exporting | None", exposition: "Exposition | None") -> list[Watcher]:
     provider = exposition.provider if exposition is not None else None if exporting is None else exporting.metrics
-    if provider is None and not _has_meter():
+    if provider is None and (settings.otlp.metrics == "off" or not _has_meter()):
         return []
     from awaitly.observe.metrics import Metrics
 
@@ -242,7 +243,8 @@ def _wants_reports(settings: Settings) -> bool:
 
 
 def _wants_export(settings: Settings) -> bool:
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if disabled or settings.otlp.traces == settings.otlp.metrics == "off":
         return False
     return _asks_by_itself(settings) or any(os.environ.get(name) for name in _ENDPOINTS)
 

@@ -51,17 +51,23 @@ def looking_runtime(store: str | None, workflows: Sequence[AnyWorkflow] = ()) ->
     Raises:
         StoreError: ``store-unavailable``, if it is a file that does not exist.
     """
-    runtime = existing_runtime(store, workflows=workflows)
+    _check_exists(store)
+    runtime = Runtime(settings_with(store), workflows=workflows, recover=False)
     runtime.sends = "nothing"
     return runtime
 
 
 def existing_runtime(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
-    """Return a runtime on a store that is there already: looking at runs does not make a database.
+    """Return a runtime on a store that is there already: continuing runs does not make a database.
 
     Raises:
-        StoreError: ``store-unavailable``, if it is a file that does not exist.
+        StoreError: As above.
     """
+    _check_exists(store)
+    return runtime_on(store, sinks, workflows)
+
+
+def _check_exists(store: str | None) -> None:
     url = settings_with(store).store
     name = store_from_url(url).name
     file = Path(name.removeprefix("sqlite:///"))
@@ -71,7 +77,6 @@ def existing_runtime(store: str | None, sinks: Sequence[Sink] = (), workflows: S
             hint="name the store with --store or AWAITLY_STORE; the first run makes it",
             code="store-unavailable",
         )
-    return runtime_on(store, sinks, workflows)
 
 
 def shown_store(runtime: Runtime) -> str:

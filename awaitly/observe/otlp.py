@@ -9,6 +9,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from threading import Event, Thread
@@ -43,6 +44,7 @@ AT_EXIT = 2.0  # seconds of the end of a process that sending what is left may t
 
 _log = logging.getLogger("awaitly")
 _lasting: "dict[tuple[str | None, ...], Exporting]" = {}
+os.register_at_fork(after_in_child=_lasting.clear)  # threads do not come along
 
 
 class Destination(Protocol):
@@ -64,10 +66,18 @@ class Destination(Protocol):
     def service_name(self) -> str | None:
         """What the service is called."""
 
+    @property
+    def traces(self) -> str:
+        """``off``: they are not sent."""
+
+    @property
+    def metrics(self) -> str:
+        """Likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exporting:
-    """Providers that send what is made with them; None where ``OTEL_TRACES_EXPORTER`` or the like says ``none``."""
+    """Providers that send what is made with them; None for what is not to be sent."""
 
     traces: TracerProvider | None
     metrics: MeterProvider | None
@@ -106,7 +116,7 @@ def lasting(to: Destination) -> Exporting:
         NotSupported: As :func:`providers`.
         ConfigurationError: Likewise.
     """
-    key = to.endpoint, to.headers, to.protocol, to.service_name
+    key = to.endpoint, to.headers, to.protocol, to.service_name, to.traces, to.metrics
     found = _lasting.get(key)
     if found is None:
         found = _lasting[key] = providers(to)
@@ -126,7 +136,7 @@ def providers(to: Destination) -> Exporting:
 
 
 def _tracer_provider(to: Destination, resource: Resource) -> TracerProvider | None:
-    if _is_none("traces"):
+    if _is_off("traces", to.traces):
         return None
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(_exporter("traces", to)))
@@ -134,7 +144,7 @@ def _tracer_provider(to: Destination, resource: Resource) -> TracerProvider | No
 
 
 def _meter_provider(to: Destination, resource: Resource) -> MeterProvider | None:
-    if _is_none("metrics"):
+    if _is_off("metrics", to.metrics):
         return None
     exporter = _exporter("metrics", to)
     if _variable(_AGGREGATION) not in ("", "explicit_bucket_histogram"):
@@ -202,8 +212,8 @@ def _headers(text: str) -> Mapping[str, str]:
     return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
 
 
-def _is_none(signal: Signal) -> bool:
-    return _variable(f"OTEL_{signal.upper()}_EXPORTER") == "none"
+def _is_off(signal: Signal, said: str) -> bool:
+    return said == "off" or _variable(f"OTEL_{signal.upper()}_EXPORTER") == "none"
 
 
 def _variable(name: str) -> str:
@@ -220,7 +230,8 @@ def _ended(begins: Event, end: Callable[[], object]) -> None:
 
 def _ended_at_exit(exits: Event, enders: Sequence[Thread]) -> None:
     exits.set()
-    _joined(enders, AT_EXIT)
+    with suppress(KeyboardInterrupt):  # who is in a hurry goes without
+        _joined(enders, AT_EXIT)
 
 
 def _joined(threads: Sequence[Thread], timeout: float) -> bool:

@@ -67,6 +67,10 @@ class OtlpSettings(Table):
         default="auto",
         description="Whether runs are traced; auto: if there is an endpoint or the application uses OpenTelemetry.",
     )
+    metrics: Literal["auto", "off"] = Field(
+        default="auto",
+        description="Whether metrics are sent; auto: if there is an endpoint or the application uses OpenTelemetry.",
+    )
 
 
 class ServeSettings(Table):

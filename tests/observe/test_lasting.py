@@ -16,10 +16,12 @@ from awaitly.errors import NotSupported
 from awaitly.settings import Settings
 from awaitly.settings.tables import OtlpSettings
 from awaitly.watching import _warn_once
-from tests.observe.receiving import LAST, free_port, receiving
+from tests.observe.receiving import LAST, receiving
 
+HERE = "http://127.0.0.1:4318"
 LONGEST = 60.0  # seconds that a process may take
 SCRIPT = """
+import os
 from awaitly import step, workflow
 
 @step
@@ -33,6 +35,12 @@ async def counting(number: int) -> int:
 if __name__ == "__main__":
     for number in range(3):
         print(counting.run_sync(number), flush=True)
+"""
+FORKING = """
+    if os.fork() == 0:
+        counting.run_sync(3)
+    else:
+        os.wait()
 """
 ENDING = """
     from opentelemetry.context import Context
@@ -70,6 +78,16 @@ def test_what_several_calls_made_is_sent_when_the_process_ends(script: Path) -> 
     assert [span.name for span in spans] == ["step fetch", "workflow counting"] * 3
     assert durations.count == 3
     assert LAST not in {span.name for span in spans}
+
+
+def test_a_process_that_was_forked_sends_what_is_its_own(script: Path) -> None:
+    script.write_text(SCRIPT + FORKING + ENDING)
+    with receiving() as receiver:
+        with started(script, given={"AWAITLY_OTLP__ENDPOINT": receiver.endpoint}) as process:
+            process.communicate(timeout=LONGEST)
+        spans = [*receiver.spans(), *receiver.spans()]
+
+    assert [span.name for span in spans] == ["step fetch", "workflow counting"] * 4
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
@@ -129,41 +147,77 @@ def ran(settings: Settings | None = None) -> object:
 def test_a_standard_endpoint_without_the_exporter_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", HERE)
 
     assert [ran(), ran()] == [Ok(1), Ok(1)]
 
-    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "[not-supported]" in warning.getMessage()
-    assert "install awaitly[otlp]" in warning.getMessage()
+    (warning,) = warnings(caplog)
+    assert "[not-supported]" in warning
+    assert "install awaitly[otlp]" in warning
 
 
-@pytest.mark.usefixtures("without_exporters")
-def test_an_endpoint_of_awaitly_s_own_without_the_exporter_is_an_error() -> None:
-    with pytest.raises(NotSupported):
-        ran(Settings(store="memory://", otlp=OtlpSettings(endpoint="http://127.0.0.1:4318")))
-
-
-@pytest.mark.usefixtures("without_exporters")
-def test_nothing_is_sent_where_opentelemetry_is_disabled(
+def test_a_standard_protocol_that_awaitly_does_not_send_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
-    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    _warn_once.cache_clear()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", HERE)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
 
     assert ran() == Ok(1)
 
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    (warning,) = warnings(caplog)
+    assert "'http/json'" in warning
+    assert "[invalid-setting]" in warning
 
 
-def test_who_only_looks_at_runs_sends_nothing(tmp_path: Path, script: Path) -> None:
-    """Not even a process that could not: its endpoint speaks a protocol that nobody knows."""
+@pytest.mark.usefixtures("without_exporters")
+@pytest.mark.parametrize("otlp", [OtlpSettings(endpoint=HERE), OtlpSettings(traces="on")], ids=["endpoint", "traces"])
+def test_what_settings_of_awaitly_s_own_ask_for_without_the_exporter_is_an_error(otlp: OtlpSettings) -> None:
+    with pytest.raises(NotSupported):
+        ran(Settings(store="memory://", otlp=otlp))
+
+
+@pytest.mark.usefixtures("without_exporters")
+@pytest.mark.parametrize(
+    ("given", "otlp"),
+    [
+        ({"OTEL_SDK_DISABLED": "true"}, OtlpSettings()),
+        ({"OTEL_SDK_DISABLED": "True"}, OtlpSettings(endpoint=HERE)),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}, OtlpSettings()),
+        ({"OTEL_METRICS_EXPORTER": "none"}, OtlpSettings(traces="off")),
+        ({}, OtlpSettings(traces="off", metrics="off")),
+    ],
+    ids=["disabled", "disabled, an endpoint", "none", "none, off", "off"],
+)
+def test_what_is_turned_off_needs_no_exporter(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, given: Mapping[str, str], otlp: OtlpSettings
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", HERE)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    assert ran(Settings(store="memory://", otlp=otlp)) == Ok(1)
+
+    assert warnings(caplog) == []
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was warned of, and worse."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# Who only looks.
+
+
+def test_who_only_looks_at_runs_neither_sends_nor_logs(tmp_path: Path, script: Path) -> None:
+    """Not even a warning of an endpoint that nothing could be sent to, as nobody knows its protocol."""
     given = {"AWAITLY_STORE": f"sqlite:///{tmp_path / 'runs.db'}"}
-    with started(
-        "-m", "awaitly", "run", f"{script}:counting", "--input", '{"number": 0}', "-q", given=given
-    ) as process:
+    target = f"{script}:counting"
+    with started("-m", "awaitly", "run", target, "--input", '{"number": 0}', "-q", given=given) as process:
         assert process.communicate(timeout=LONGEST)[0] == "0\n"
-    given |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_EXPORTER_OTLP_PROTOCOL": "smoke"}
+    given |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": HERE, "OTEL_EXPORTER_OTLP_PROTOCOL": "smoke", "AWAITLY_LOGS__FORMAT": "json",
+    }  # fmt: skip
     with started("-m", "awaitly", "runs", "list", "--json", given=given) as process:
         said, complaints = process.communicate(timeout=LONGEST)
 
