@@ -9,7 +9,8 @@ from awaitly.model.facts import Ending, Fact
 class Status(StrEnum):
     """Where a run is in its life."""
 
-    PENDING = "pending"  # nobody executes it: new, released, or its owner died
+    PENDING = "pending"  # nobody has it: its owner gave it back
+    QUEUED = "queued"  # its owner executes as many runs as it may; this one has its turn later
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"

@@ -25,8 +25,10 @@ class Append(NamedTuple):
     """Facts of one run for its journal, from sequence number ``first`` on.
 
     With ``creates``, the first fact is ``RunStarted`` and the run comes into being, owned by ``owner`` with ``fence``.
-    With ``ends``, the last fact is ``RunFinished``: the run gets this status and is owned by nobody. Sending an append
-    again after an uncertain commit is harmless: it is the same by (run, sequence number, fence).
+    With ``ends``, the last fact is ``RunFinished``: the run gets this status and is owned by nobody. With ``waits`` it
+    becomes ``QUEUED`` or, if that is false, ``RUNNING``, unless it is owned by nobody (any more); such an append may
+    have no facts. Sending an append again after an uncertain commit is harmless: it is the same by (run, sequence
+    number, fence).
     """
 
     run: str
@@ -36,6 +38,7 @@ class Append(NamedTuple):
     creates: bool = False
     owner: str | None = None
     ends: Status | None = None
+    waits: bool | None = None
 
 
 class Journal(Protocol):

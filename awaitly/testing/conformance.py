@@ -21,6 +21,7 @@ from awaitly.testing.answers import AnswersConformance
 from awaitly.testing.deliveries import DeliveriesConformance
 from awaitly.testing.samples import EVERY_FACT
 from awaitly.testing.stories import Clock, on_store
+from awaitly.testing.turns import TurnsConformance
 
 TTL = 15.0
 ALICE = Owner(id="alice", host="a host of nobody's", pid=1, started="1")
@@ -537,7 +538,12 @@ class CatalogConformance:
 
 
 class StoreConformance(
-    JournalConformance, LeaseConformance, CatalogConformance, AnswersConformance, DeliveriesConformance
+    JournalConformance,
+    LeaseConformance,
+    CatalogConformance,
+    AnswersConformance,
+    DeliveriesConformance,
+    TurnsConformance,
 ):
     """All of it; subclass it and say how the store is made."""
 

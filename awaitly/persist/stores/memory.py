@@ -301,6 +301,8 @@ class MemoryStore:
 
         rows = [(append.fence, fact) for fact in append.facts]
         stored.facts[append.first : append.first + len(rows)] = rows
+        if append.waits is not None and stored.owner is not None:
+            stored.status = Status.QUEUED if append.waits else Status.RUNNING
         if append.ends is not None:
             stored.status, stored.owner = append.ends, None
         return Appended.STORED

@@ -30,6 +30,10 @@ SELECT runs.n, new.column2, new.column3, new.column4, new.column5, new.column6, 
 FROM ({values}) AS new CROSS JOIN runs INDEXED BY runs_by_id
 ON runs.id = new.column1 AND runs.fence = new.column3
 """
+_TURNS = """
+UPDATE runs INDEXED BY runs_by_id SET status = iif(owner IS NULL, status, new.column3)
+FROM ({values}) AS new WHERE runs.id = new.column1 AND runs.fence = new.column2
+"""
 _ENDED_RUNS = """
 UPDATE runs INDEXED BY runs_by_id SET status = new.column3, ended = new.column4, owner = NULL
 FROM ({values}) AS new WHERE runs.id = new.column1 AND runs.fence = new.column2
@@ -64,6 +68,7 @@ def statements(appends: Sequence[Append]) -> list[Statement]:
     """Return what stores some appends if nothing is amiss: made on the caller's thread, in one go."""
     facts: list[object] = []
     runs: list[object] = []
+    turns: list[object] = []
     ends: list[object] = []
 
     for append in appends:
@@ -74,12 +79,16 @@ def statements(appends: Sequence[Append]) -> list[Statement]:
             seq += 1
         if append.creates:
             runs += _new_run(append)
+        elif append.waits is not None:
+            turns += (run, fence, _turn(append).value)
         if append.ends is not None:
             ends += (run, fence, append.ends.value, append.facts[-1].at)
 
-    made = _sized(_NEW_FACTS, 8, facts)
+    made = _sized(_NEW_FACTS, 8, facts) if facts else []
     if runs:
         made = [*_sized(_NEW_RUNS, 6, runs), *made]
+    if turns:
+        made += _sized(_TURNS, 3, turns)
     if ends:
         made += _sized(_ENDED_RUNS, 4, ends)
     return made
@@ -167,4 +176,8 @@ def _new_run(append: Append) -> tuple[object, ...]:
     started = append.facts[0]
     if not isinstance(started, RunStarted):
         raise TypeError(f"an append that creates run {append.run!r} begins with RunStarted, not {started!r}")
-    return (append.run, started.workflow, Status.RUNNING.value, append.fence, append.owner, started.at)
+    return (append.run, started.workflow, _turn(append).value, append.fence, append.owner, started.at)
+
+
+def _turn(append: Append) -> Status:
+    return Status.QUEUED if append.waits else Status.RUNNING
