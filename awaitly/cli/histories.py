@@ -59,7 +59,7 @@ async def _children(runtime: Runtime, parent: RunRecord, facts: Sequence[Fact]) 
         for record in await runtime.runs(workflow=step, limit=_PAGE):
             found[record.id] = record
     if not parent.status.ended:
-        for status in (Status.RUNNING, Status.PENDING):
+        for status in (Status.RUNNING, Status.QUEUED, Status.PENDING):
             for record in await runtime.runs(status=status, limit=_PAGE):
                 found[record.id] = record
     prefix = f"{parent.id}/"

@@ -5,8 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from awaitly.errors import Overloaded
+from awaitly.errors import AwaitlyError, Overloaded
 from awaitly.execute.journal import Log
+from awaitly.model.clock import Timer
+from awaitly.model.facts import RunStarted
 
 
 @dataclass(slots=True, eq=False)
@@ -14,14 +16,17 @@ class Queued:
     """A run that this process owns and does not execute yet."""
 
     log: Log
+    started: RunStarted
     since: float  # on the monotonic clock
-    begin: Callable[[str | None], object]  # given the reason of its cancellation, if that was asked for meanwhile
-    cancelled: str | None = None
+    begin: Callable[[], object]
+    limit: Timer | None = None  # of its deadline, which does not wait for room
     gone: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Admission:
-    """Counts the runs that are executed here.
+    """Counts the runs that are executed here, and those that are being stored to be executed at once.
+
+    Each is known by its log: a run that is given back and taken over again has another one.
 
     Args:
         most: How many may be; None: any number. Children do not count: their parents wait for them.
@@ -32,7 +37,7 @@ class Admission:
         self.most = most
         self.waits = waits
         self.queue: OrderedDict[str, Queued] = OrderedDict()
-        self._admitted: set[str] = set()
+        self._admitted: set[Log] = set()
 
     @property
     def room(self) -> int | None:
@@ -49,28 +54,34 @@ class Admission:
         """Whether another run would be refused."""
         return self.full and not self.waits
 
-    def check(self) -> None:
-        """Refuse a run that could not even wait.
+    def refusal(self) -> AwaitlyError:
+        """Return what a run is refused with that could not even wait."""
+        return Overloaded(f"{self.most} runs are executed here, and no more may be")
 
-        Raises:
-            Overloaded: If there is no room and runs do not wait here.
-        """
-        if self.refuses:
-            raise Overloaded(f"{len(self._admitted)} runs are executed here, and no more may be")
+    def enter(self, log: Log) -> bool:
+        """Count a run in, if there is room for it or it is counted already."""
+        if log not in self._admitted:
+            if self.full:
+                return False
+            self._admitted.add(log)
+        return True
 
-    def admit(self, run: str) -> None:
-        """Count a run in."""
-        self._admitted.add(run)
-
-    def leave(self, run: str) -> None:
-        """Count a run out, and begin the next one that waits."""
-        self._admitted.discard(run)
+    def leave(self, log: Log) -> None:
+        """Count a run out, and begin those that have room now."""
+        self._admitted.discard(log)
         while self.queue and not self.full:
-            queued = self.take(next(iter(self.queue)))
-            queued.begin(queued.cancelled)
+            self.begin(next(iter(self.queue)))
+
+    def begin(self, run: str) -> None:
+        """Begin a run that waits, whether or not there is room: one that is asked to end needs it for a moment only."""
+        queued = self.take(run)
+        self._admitted.add(queued.log)
+        queued.begin()
 
     def take(self, run: str) -> Queued:
         """Remove a run from the queue."""
         queued = self.queue.pop(run)
         queued.gone.set_result(None)
+        if queued.limit is not None:
+            queued.limit.cancel()
         return queued

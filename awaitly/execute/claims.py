@@ -1,6 +1,6 @@
 """Claiming runs and giving them back, also when the store could not say whether it did."""
 
-from collections.abc import Container
+from collections.abc import Callable
 
 from awaitly.errors import AwaitlyError, UnexpectedError
 from awaitly.persist.ports import Claim, Store
@@ -52,14 +52,14 @@ class Claims:
         """Note that a run may have been created here, though the store could not say so."""
         self._uncertain.add(run)
 
-    async def settle(self, executed: Container[str]) -> None:
-        """Ask about what is uncertain, and give back what is not executed here."""
+    async def settle(self, holds: Callable[[str], bool]) -> None:
+        """Ask about what is uncertain, and give back what nobody ``holds`` here."""
         for run in list(self._uncertain):
             record = await self._store.find(run)
             if run not in self._uncertain:  # it is being claimed again
                 continue
             self._uncertain.discard(run)
-            if record is not None and record.owner == self._owner and run not in executed:
+            if record is not None and record.owner == self._owner and not holds(run):
                 self._unreleased[run] = record.fence, False
         for run, (fence, counted) in list(self._unreleased.items()):
             await self._store.release(run, fence, counted=counted)

@@ -75,9 +75,9 @@ class Closing:
         over = self._clock.monotonic() + seconds - ROUNDING
         first = seconds > 0
         while True:
+            self._runs.update(self._engine.active)
             await self._give_back_queued()
-            for run_id, active in list(self._engine.active.items()):
-                self._runs[run_id] = active
+            for active in list(self._engine.active.values()):
                 if self._only_waits(active.run):
                     active.run.park(self._error)
             if first:  # not by the clock: a test's may stand still while all runs sleep
@@ -91,10 +91,10 @@ class Closing:
 
     async def _give_back_queued(self) -> None:
         engine = self._engine
-        for run_id in list(engine.admission.queue):
-            self._runs[run_id] = None
-            queued = engine.admission.take(run_id)
-            await engine.claims.give_back(run_id, queued.log.fence, self._error)
+        waiting = [engine.dismiss(run_id, self._error) for run_id in list(engine.admission.queue)]
+        for queued in waiting:  # none of which can begin any more
+            self._runs[queued.log.run] = None
+            await engine.claims.give_back(queued.log.run, queued.log.fence, self._error)
 
     def _only_waits(self, run: Run) -> bool:
         """Whether a run has waited for long enough, or will have to: it would use up the time for nothing.
@@ -124,8 +124,9 @@ class Closing:
     async def _park(self, until: float) -> None:
         """Let what is under way finish; nothing begins any more."""
         self._engine.parking = True
-        for run_id, active in list(self._engine.active.items()):
-            self._runs[run_id] = active
+        self._runs.update(self._engine.active)
+        await self._give_back_queued()
+        for active in list(self._engine.active.values()):
             active.run.park(self._error)
         await self._some_are_left(max(0.0, until - self._clock.monotonic()))
 

@@ -117,11 +117,12 @@ class Control:
         return await self._store.list(workflow=workflow, status=status, limit=limit, before=before)
 
     async def interrupted(self, records: Sequence[RunRecord]) -> frozenset[str]:
-        """Return the ids of those that count as running, but whose process is gone."""
-        running = {record.id: record.owner for record in records if record.status is Status.RUNNING}
-        owners = {owner for owner in running.values() if owner is not None}
+        """Return the ids of those that count as running or queued, but whose process is gone."""
+        under_way = (Status.RUNNING, Status.QUEUED)
+        owned = {record.id: record.owner for record in records if record.status in under_way}
+        owners = {owner for owner in owned.values() if owner is not None}
         living = await self._store.living(owners) if owners else frozenset()
-        return frozenset(run for run, owner in running.items() if owner not in living)
+        return frozenset(run for run, owner in owned.items() if owner not in living)
 
     async def record(self, run_id: str) -> RunRecord:
         """Return the record of a run.

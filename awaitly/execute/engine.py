@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from awaitly.errors import (
     AwaitlyError,
@@ -26,7 +27,7 @@ from awaitly.execute.closing import Closed, Closing
 from awaitly.execute.errands import Errands
 from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome
-from awaitly.execute.recorded import start_of
+from awaitly.execute.recorded import deadline_of, start_of
 from awaitly.execute.resting import Resting
 from awaitly.execute.run import Run
 from awaitly.execute.services import Services
@@ -39,6 +40,8 @@ from awaitly.model.facts import (
     Fact,
     FlagDecided,
     LeaseLapsed,
+    RunAdmitted,
+    RunQueued,
     RunReleased,
     RunResumed,
     RunStarted,
@@ -46,6 +49,7 @@ from awaitly.model.facts import (
 from awaitly.model.program import Program
 
 CLAIMS = 5  # without a new fact in between: then a run is stuck
+LATER = 0.001  # seconds after its deadline that a queued run is begun, to find that it has passed: timers may be early
 FAREWELL = 1.0  # seconds that farewells have at least, however long the runs took to end
 STUCK = "find out what kills its process or stops it, then: awaitly runs resume"
 
@@ -164,52 +168,74 @@ class Engine:
 
         Raises:
             ShuttingDown: If nothing begins here any more.
+            AwaitlyError: If its arguments do not fit the program.
         """
-        if self.parking:
-            raise ShuttingDown("the runtime is shutting down")
-        if started.parent is not None:
-            self._execute(program, log, started, facts, cancelled=cancelled, resumed=resumed)
-        elif not self.admission.full:
-            self.admission.admit(log.run)
-            self._execute(program, log, started, facts, cancelled=cancelled, resumed=resumed)
-        else:
+        context = self.services.context.copy()
 
-            def begin(asked: str | None) -> None:
-                self.admission.admit(log.run)
-                try:
-                    self._execute(program, log, started, facts, cancelled=asked, resumed=resumed)
-                except Exception as error:  # noqa: BLE001 - nobody waits for it here: it is given back, and tried again
-                    self._not_begun(log, error)
+        def tell() -> None:
+            if self.services.observe is not None:
+                fact = self._resumed(started, facts) if resumed else started
+                # In the context that the body begins in: what is current there is current in all of the run.
+                context.run(self.services.observe, log.run, program.graph.workflow, fact)
 
-            self.admission.queue[log.run] = Queued(log, self.clock.monotonic(), begin, cancelled)
+        try:
+            if self.parking:
+                raise ShuttingDown("the runtime is shutting down")
+            given = program.arguments.decode(started.arguments)
+            begin = partial(self._begin, program, log, started, facts, given, context)
+            if started.parent is None and not self.admission.enter(log) and cancelled is None:
+                tell()
+                self._queue(log, started, facts, begin)
+                return
+            begin()
+        except BaseException:
+            self.admission.leave(log)
+            raise
+        tell()
+        if cancelled is not None:
+            self.request(log.run, cancelled)
 
-    def _not_begun(self, log: Log, error: Exception) -> None:
+    def _queue(self, log: Log, started: RunStarted, facts: Sequence[Fact], begin: Callable[[], object]) -> None:
+        """Let a run wait for room; one that is asked to end, or whose deadline passes, does not wait any longer."""
+        waiting, since = self.admission.queue, self.clock.monotonic()
+        log.turn(waits=True)
+        self.services.notice(RunQueued, log.run, started.workflow, ahead=len(waiting))
+
+        def admitted() -> None:
+            waited = self.clock.monotonic() - since
+            self.services.notice(RunAdmitted, log.run, started.workflow, seconds=waited)
+            try:
+                begin()
+            except Exception as error:  # noqa: BLE001 - nobody waits for it here: it is given back, and tried again
+                self._not_begun(log, started, error)
+
+        waiting[log.run] = queued = Queued(log, started, since, admitted)
+        deadline = deadline_of(started, facts)
+        if deadline is not None:
+            left = deadline - self.clock.time() + LATER
+            queued.limit = self.services.call_later(left, partial(self.admission.begin, log.run))
+
+    def _not_begun(self, log: Log, started: RunStarted, error: Exception) -> None:
         _log.error("run %s could not be begun: %s", log.run, error)
-        self.admission.leave(log.run)
+        self.admission.leave(log)
         self.resting.add(log.run)
+        self._released(log.run, started.workflow, error)
         self.errands.begin(self.claims.give_back(log.run, log.fence, error))
 
-    def _execute(
+    def _begin(
         self,
         program: Program,
         log: Log,
         started: RunStarted,
         facts: Sequence[Fact],
-        *,
-        cancelled: str | None = None,
-        resumed: bool = False,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
+        context: Context,
     ) -> None:
-        args, kwargs = program.arguments.decode(started.arguments)
         run = Run(self.services, program, self.sites(program), log, started, facts)
-        loop = asyncio.get_running_loop()
-        context = self.services.context.copy()
-        task = Supervision(run, supervise(run, args, kwargs), loop=loop, context=context)
+        task = Supervision(run, supervise(run, *given), loop=asyncio.get_running_loop(), context=context)
         self.active[log.run] = active = Active(program, started, task, run)
         task.add_done_callback(lambda _: self._ended(log.run, active))
-        if run.observed:  # in the context that the body begins in: what is current there is current in all of the run
-            context.run(run.observe, self._resumed(started, facts) if resumed else started)
-        if cancelled is not None:
-            self.request(log.run, cancelled)
+        log.turn(waits=False)
 
     def _resumed(self, started: RunStarted, facts: Sequence[Fact]) -> RunResumed:
         decided = {fact.flag: fact.value for fact in facts if isinstance(fact, FlagDecided)}
@@ -220,15 +246,12 @@ class Engine:
 
     def _ended(self, run_id: str, active: Active) -> None:
         del self.active[run_id]
-        self.admission.leave(run_id)
+        self.admission.leave(active.run.log)
         error = RunStopped("cancelled") if active.task.cancelled() else active.task.exception()
         if error is None:
             self.resting.discard(run_id)
             return
-        self.services.notice(
-            RunReleased, run_id, active.started.workflow, error=error, code=getattr(error, "code", "unexpected-error"),
-            reason=getattr(error, "message", str(error)),
-        )  # fmt: skip
+        self._released(run_id, active.started.workflow, error)
         if isinstance(error, (Mismatch, ChangedArguments, CorruptCheckpoint)):
             self._unfit[run_id] = active.program.graph.fingerprint, error
         if not isinstance(error, (LeaseLost, RunStopped)):
@@ -237,11 +260,25 @@ class Engine:
             self.resting.add(run_id)
             self.errands.begin(self._given_back(active.run.log, error))
 
+    def _released(self, run_id: str, workflow: str, error: BaseException) -> None:
+        code, reason = getattr(error, "code", "unexpected-error"), getattr(error, "message", str(error))
+        self.services.notice(RunReleased, run_id, workflow, error=error, code=code, reason=reason)
+
+    def dismiss(self, run_id: str, error: AwaitlyError) -> Queued:
+        """Remove a run from the queue that goes on elsewhere."""
+        queued = self.admission.take(run_id)
+        self._released(run_id, queued.started.workflow, error)
+        return queued
+
     async def _given_back(self, log: Log, error: BaseException) -> None:
         """Give a run back once what it appended is stored: somebody else's fence would have it refused."""
         with suppress(AwaitlyError):
             await log.barrier()
         await self.claims.give_back(log.run, log.fence, error)
+
+    def holds(self, run_id: str) -> bool:
+        """Whether a run is executed here, or waits here for room."""
+        return run_id in self.active or run_id in self.admission.queue
 
     def sites(self, program: Program) -> SiteIndex:
         """Return the call sites of a program, the same for all its runs."""
@@ -269,13 +306,12 @@ class Engine:
 
     def request(self, run_id: str, reason: str) -> None:
         """Tell a run, if it is executed here, that its cancellation was asked for."""
-        queued = self.admission.queue.get(run_id)
-        if queued is not None:
-            queued.cancelled = reason
+        if run_id in self.admission.queue:
+            self.admission.begin(run_id)
         active = self.active.get(run_id)
         if active is not None and not active.run.cancel_asked:
             active.run.cancel_asked = True
-            active.run.delivery.arrive(active.run, CancelRequested(at=self.clock.time(), reason=reason))
+            active.run.ask_to_end(CancelRequested(at=self.clock.time(), reason=reason))
 
     def _committed(self, facts: int, seconds: Sequence[float]) -> None:
         self.services.notice(Committed, facts=facts, seconds=seconds)
@@ -288,8 +324,8 @@ class Engine:
 
     def _lost(self, runs: Sequence[str]) -> None:
         for run_id in runs:
+            lost, active = LeaseLost(f"run {run_id!r} has been taken over by another process"), self.active.get(run_id)
             if run_id in self.admission.queue:
-                self.admission.take(run_id)
-            active = self.active.get(run_id)
+                self.dismiss(run_id, lost)
             if active is not None:
-                active.run.log.fail(LeaseLost(f"run {run_id!r} has been taken over by another process"))
+                active.run.log.fail(lost)

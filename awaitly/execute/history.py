@@ -232,7 +232,7 @@ async def _forked(engine: Engine, program: Program, new_id: str, plan: ForkPlan)
 
 async def check_all(engine: Engine, programs: Mapping[str, Program]) -> AsyncIterator[Verdict]:
     """Yield a verdict for every unfinished run: the structural check, then a replay without effects."""
-    for status in (Status.PENDING, Status.RUNNING):
+    for status in (Status.PENDING, Status.QUEUED, Status.RUNNING):
         before = None
         while True:
             page = await engine.store.list(status=status, limit=200, before=before)

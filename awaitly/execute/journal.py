@@ -30,8 +30,9 @@ class Log:
 
     __slots__ = (
         "_barriers",
-        "_committer", "_ends", "_failed", "_lazy", "_pending", "_urgent", "_waiters", "appended", "creates", "fence",
-        "inherited", "on_failure", "owner", "run", "stable",
+        "_committer", "_ends", "_failed", "_lazy", "_pending", "_turn", "_urgent", "_waiters", "appended", "creates",
+        "fence",
+        "inherited", "on_failure", "owner", "run", "stable", "waits",
     )  # fmt: skip
 
     def __init__(self, committer: "Committer", run: str, owner: str, fence: int, stored: int) -> None:
@@ -42,11 +43,13 @@ class Log:
         self.stable = stored
         self.creates = stored == 0
         self.inherited = fence > 1  # from an owner who may have left effects under way
+        self.waits = False  # for its turn: nobody executes the run
         self.on_failure: Callable[[AwaitlyError], object] | None = None
         self._committer = committer
         self._pending: list[Fact] = []
         self._urgent = False
         self._ends: Status | None = None
+        self._turn: bool | None = None  # whether the run waits, where the store is still to be told
         self._lazy: Timer | None = None
         self._failed: AwaitlyError | None = None
         self._waiters: deque[tuple[int, Callable[[Any], object], Any]] = deque()
@@ -75,6 +78,12 @@ class Log:
     def flush(self) -> None:
         """Send everything appended so far."""
         if self._pending and self._failed is None:
+            self._committer.send(self)
+
+    def turn(self, *, waits: bool) -> None:
+        """Tell the store whether the run waits for its turn, unless it knows: others can see it then."""
+        if waits != self.waits and self._failed is None:
+            self.waits = self._turn = waits
             self._committer.send(self)
 
     def end(self, fact: Fact, status: Status) -> None:
@@ -115,6 +124,7 @@ class Log:
             self._lazy.cancel()
             self._lazy = None
         facts, self._pending, self._urgent = tuple(self._pending), [], False
+        turn, self._turn = self._turn, None
         return Append(
             run=self.run,
             fence=self.fence,
@@ -123,6 +133,7 @@ class Log:
             creates=self.creates,
             owner=self.owner if self.creates else None,
             ends=self._ends,
+            waits=turn,
         )
 
     def settle(self, append: Append, answer: Appended) -> None:

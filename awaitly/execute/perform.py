@@ -128,10 +128,10 @@ class Performer:
             call.attempt.cancel()
             call.attempt.add_done_callback(lambda _: self._left(call))  # also if it never ran
         run.delivery.withdraw(call)
-        now = self._services.clock.time()
+        now, attempts = self._services.clock.time(), call.attempts or run.recorded.attempts(call.identity)
         run.witness(
             StepCancelled(
-                at=now, call=call.identity, step=call.binding.name, arguments=call.arguments, attempts=call.attempts,
+                at=now, call=call.identity, step=call.binding.name, arguments=call.arguments, attempts=attempts,
                 seconds=0.0 if call.began is None else now - call.began,
             )
         )  # fmt: skip

@@ -35,6 +35,12 @@ def start_of(run: str, facts: Sequence[Fact]) -> RunStarted:
     raise CorruptCheckpoint(f"run {run!r} has no start in its journal", hint="restore the store from a backup")
 
 
+def deadline_of(started: RunStarted, facts: Sequence[Fact]) -> float | None:
+    """Return the deadline of a run: that of its last retry, or else of its start."""
+    retries = [fact for fact in facts if isinstance(fact, RunRetried)]
+    return retries[-1].deadline if retries else started.deadline
+
+
 class Recorded:
     """The facts of a run after its start, as they were when it was claimed."""
 
@@ -101,6 +107,11 @@ class Recorded:
         if call in self._finished:
             return False
         return self._withheld.get(call) == fence - 1 or (effect is Effect.ONCE and call not in self._started)
+
+    def attempts(self, call: str) -> int:
+        """Return how many attempts an earlier process made of a call that has not begun again."""
+        scheduled = self._scheduled.get(call)
+        return 0 if scheduled is None else scheduled.attempts
 
     def take_scheduled(self, call: str) -> RetryScheduled | None:
         """Return (and forget) what is recorded of the attempts of a call that has no outcome."""

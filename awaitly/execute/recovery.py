@@ -113,7 +113,7 @@ class Recovery:
         try:
             for run_id, reason in await engine.store.cancels(engine.lease.owner.id):
                 engine.request(run_id, reason)
-            await engine.claims.settle(engine.active)
+            await engine.claims.settle(engine.holds)
             await self.recover()
         except AwaitlyError as error:
             _log.warning("the store could not be asked for work: %s", error)

@@ -32,7 +32,7 @@ from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome, restored
 from awaitly.execute.parting import described, doing, mismatch, waiting
 from awaitly.execute.perform import Performer
-from awaitly.execute.recorded import NOTHING, Recorded
+from awaitly.execute.recorded import NOTHING, Recorded, deadline_of
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
 from awaitly.execute.stillness import stillness
@@ -43,7 +43,6 @@ from awaitly.model.facts import (
     Delivered,
     Ending,
     Fact,
-    RunRetried,
     RunStarted,
     StepFinished,
     StepWithheld,
@@ -88,8 +87,7 @@ class Run:
         self.observed = tell is not None  # what only observers see need not be made otherwise
         self.observe = _nobody if tell is None else partial(tell, log.run, program.graph.workflow)
         self.loop = asyncio.get_running_loop()
-        retries = [fact for fact in facts if isinstance(fact, RunRetried)]
-        self.deadline = retries[-1].deadline if retries else started.deadline
+        self.deadline = deadline_of(started, facts)
         self.tasks = 0
         self.branches: dict[Branch, None] = {}  # in the order of their creation, which a replay repeats
         self.recorded = Recorded(facts) if facts else NOTHING
@@ -108,6 +106,8 @@ class Run:
         self._inherits = log.inherited  # until something happens here, calls may be those that were under way
         self.cancel_asked = any(isinstance(fact, CancelRequested) for fact in facts)
         self.requested: Ending | None = None  # the body was asked to end: cancelled, or by its deadline
+        self._live = False  # something new may have begun here
+        self._held = False  # the body is to end before anything does
         self.reason = ""
         self.body: asyncio.Task[Any] | None = None
         self.blames: list[tuple[BaseException, int]] = []
@@ -192,8 +192,8 @@ class Run:
             call.context = copy_context()
             call.replayed = self._may_be_under_way(call)
         self._open[call.identity] = call
-        if call.phase is Phase.MADE and not self.delivery.replaying:
-            self.performer.begin(call)
+        if not self.delivery.replaying:
+            self._begin(call)
         waiter = call.waiter()
         branch = self.awaiting(branch)
         branch.waiting = True
@@ -289,6 +289,9 @@ class Run:
             self.requested = Ending.DEADLINE
         if self.body is not None:
             self.body.cancel()
+        if self._held:
+            self._held = False
+            self.loop.call_soon(self.went_live)  # for branches that go on all the same
 
     def mismatched(self, fact: Fact, found: Fact | None = None) -> None:
         """Stop: what was recorded is not what the body does."""
@@ -308,11 +311,21 @@ class Run:
         """Begin what was called during the replay and never recorded; arm the timers and the deadline."""
         if self.stopped is not None:
             return
-        for call in list(self._open.values()):
-            if call.phase is Phase.MADE:
-                self.performer.begin(call)
         self.timers.went_live()
+        self._live = True
+        for call in list(self._open.values()):
+            self._begin(call)
         self.delivery.poke()
+
+    def ask_to_end(self, fact: CancelRequested | DeadlinePassed) -> None:
+        """Have the body end at the next place where it can; if nothing new has begun here yet, nothing does before."""
+        self._held = self._held or not self._live
+        self.delivery.arrive(self, fact)
+
+    def _begin(self, call: Call) -> None:
+        """Begin a call that has not begun, unless the body is to end first; what may be under way is made sure of."""
+        if call.phase is Phase.MADE and (call.replayed or not self._held):
+            self.performer.begin(call)
 
     def blocked(self) -> None:
         """A task of the body has blocked: hand over what was delivered, and see what comes next."""

@@ -58,13 +58,13 @@ async def start(engine: Engine, program: Program, args: Any, kwargs: Any, asked:
     _check_open(engine, asked)
     watch(asyncio.get_running_loop(), engine.services.host)
     run_id = _chosen_id(program, args, kwargs, asked)
-    if asked.parent is None and engine.admission.refuses and await engine.store.find(run_id) is None:
-        engine.admission.check()
+    if asked.parent is None and engine.admission.refuses:
+        await _refuse_new(engine, run_id)
     started = _started(engine, run_id, program, args, kwargs, asked)
     while run_id in engine.starting:
         await asyncio.wait([engine.starting[run_id]])
     _check_open(engine, asked)
-    if run_id not in engine.active and await _created(engine, program, run_id, started):
+    if _here(engine, run_id) is None and await _created(engine, program, run_id, started):
         return run_id
     await _join(engine, program, run_id, started, asked)
     return run_id
@@ -74,6 +74,18 @@ def _check_open(engine: Engine, asked: Beginning) -> None:
     """Refuse runs during a shutdown; those that go on meanwhile begin children."""
     if engine.closed and (asked.parent is None or engine.parking):
         raise ShuttingDown("the runtime is shutting down")
+
+
+async def _refuse_new(engine: Engine, run_id: str) -> None:
+    """Refuse a run for which there is no room, unless it exists: who asks for that finds it."""
+    if await engine.store.find(run_id) is None:
+        raise engine.admission.refusal()
+
+
+def _here(engine: Engine, run_id: str) -> RunStarted | None:
+    """Return the start of a run that is executed here, or waits here for room."""
+    here = engine.active.get(run_id) or engine.admission.queue.get(run_id)
+    return None if here is None else here.started
 
 
 async def start_child(
@@ -137,7 +149,12 @@ def _started(engine: Engine, run_id: str, program: Program, args: Any, kwargs: A
 
 async def _created(engine: Engine, program: Program, run_id: str, started: RunStarted) -> bool:
     log = Log(engine.services.committer, run_id, engine.lease.owner.id, 1, 0)
+    waits = started.parent is None and not engine.admission.enter(log)
+    if waits and not engine.admission.waits:  # others that were started at the same time had the last places
+        await _refuse_new(engine, run_id)
+        return False
     log.append(started)
+    log.turn(waits=waits)
     gate = engine.starting[run_id] = asyncio.get_running_loop().create_future()
     try:
         await log.barrier()
@@ -154,9 +171,12 @@ async def _begun(engine: Engine, program: Program, log: Log, started: RunStarted
         await log.barrier()
         engine.execute(program, log, started, ())
     except RunIdConflict:
+        engine.admission.leave(log)
         return False
-    except AwaitlyError:
-        engine.claims.doubt(log.run)  # it may have been stored, and be ours
+    except BaseException as error:
+        engine.admission.leave(log)
+        if isinstance(error, AwaitlyError):
+            engine.claims.doubt(log.run)  # it may have been stored, and be ours
         raise
     finally:
         del engine.starting[log.run]
@@ -166,9 +186,9 @@ async def _begun(engine: Engine, program: Program, log: Log, started: RunStarted
 
 async def _join(engine: Engine, program: Program, run_id: str, started: RunStarted, asked: Beginning) -> None:
     """Make sure that the run which has the id is the one that was meant, and that somebody executes it."""
-    active = engine.active.get(run_id)
-    if active is not None:
-        there, status = active.started, Status.RUNNING
+    here = _here(engine, run_id)
+    if here is not None:
+        there, status = here, Status.RUNNING
     else:
         record = await engine.store.find(run_id)
         if record is None:
@@ -177,7 +197,7 @@ async def _join(engine: Engine, program: Program, run_id: str, started: RunStart
     _same_run(run_id, there, started)
     if status.ended:
         return
-    taken = active is None and await engine.take_over(program, run_id)
+    taken = here is None and await engine.take_over(program, run_id)
     if not taken and not asked.attach:
         raise RunRefused(
             f"run {run_id!r} is running already", hint="wait for it with attach=True, or choose another id"

@@ -81,7 +81,10 @@ class Timers:
         self._live = True
         due = self._run.deadline
         if due is not None and self._run.requested is None and self._deadline is None:
-            self._deadline = self._call_at(due, self._expire)
+            if due <= self._run.services.clock.time():
+                self._expire()
+            else:
+                self._deadline = self._call_at(due, self._expire)
         for wait in sorted(self._waits.values(), key=lambda wait: wait.due):
             self._arm(wait)
 
@@ -131,7 +134,7 @@ class Timers:
         self._run.delivery.arrive(wait, TimerFired(at=now, call=wait.call))
 
     def _expire(self) -> None:
-        self._run.delivery.arrive(self._run, DeadlinePassed(at=self._run.services.clock.time()))
+        self._run.ask_to_end(DeadlinePassed(at=self._run.services.clock.time()))
 
     def _call_at(self, due: float, callback: Callable[[], object]) -> Timer:
         services = self._run.services

@@ -78,6 +78,27 @@ class RunReleased(Fact):
 
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RunQueued(Fact):
+    """As many runs are executed here as may be: this one waits, behind ``ahead`` others. Only observed."""
+
+    ahead: int
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RunAdmitted(Fact):
+    """A run that was queued is executed from now on; it has waited for ``seconds``. Only observed."""
+
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+class RunRejected(Fact):
+    """A run was not started here; ``reason`` is the code of the error that says why. Only observed, of no run."""
+
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Committed(Fact):
     """Facts of some runs were stored, in commits that took ``seconds`` each and are told together. Only observed."""
 

@@ -9,7 +9,7 @@ from awaitly.errors import DeadlineExceeded, RunNotFound
 from awaitly.model.facts import StepCancelled
 from awaitly.model.state import Status
 from awaitly.policies.clock import pause
-from tests.execute.scene import Declined, Scene, keyed, limited, looked, none, read, write
+from tests.execute.scene import Declined, Scene, keyed, limited, looked, none, once, read, write
 
 
 @workflow
@@ -102,6 +102,12 @@ async def bounded(x: int) -> str:
     finally:
         await write("cleaned")
     return "x"
+
+
+@workflow
+async def at_most(x: int) -> str:
+    await write("a")
+    return await once("b")
 
 
 @workflow
@@ -451,6 +457,24 @@ def test_a_deadline_ends_a_run_after_its_cleanup(scene: Scene) -> None:
         assert scene.clock.time() - begun == pytest.approx(60, abs=1)
 
     scene.play(story())
+
+
+async def test_what_an_overdue_run_has_not_begun_it_does_not_begin(scene: Scene) -> None:
+    scene.hold("a")
+    async with scene.runtime() as rt:
+        await rt.start(at_most.options(id="run", deadline="1m"), 1)
+        await scene.until("a")
+        ending = asyncio.ensure_future(rt.shutdown("10s", go_on=0))
+        await scene.turns()
+        scene.release("a")
+        await ending
+    await scene.clock.advance("2m")
+
+    result = await scene.resume(at_most)
+
+    assert isinstance(result, Err)
+    assert isinstance(result.error, DeadlineExceeded)
+    assert scene.log == ["a", "a done"]
 
 
 def test_downtime_counts_towards_a_deadline_and_is_checked_after_the_replay(scene: Scene) -> None:
