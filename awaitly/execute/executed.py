@@ -9,7 +9,7 @@ from awaitly.execute.attempts import cancelling
 from awaitly.execute.course import CallCourse, Withheld
 from awaitly.execute.once import left_open, unsettled
 from awaitly.execute.outcomes import Outcome, failed, reported, succeeded, was
-from awaitly.model.durations import humanised
+from awaitly.policies.retry import gave_up
 
 if TYPE_CHECKING:
     from awaitly.execute.run import Run
@@ -64,8 +64,7 @@ async def _left_behind(run: "Run", course: CallCourse) -> tuple[Outcome, bytes] 
     if retry is None or not retry.allows(course.attempts, elapsed + delay):
         course.given_up = last
         _note(last, _why_no_other(retry, course.attempts))
-        times = f"{course.attempts} attempts" if course.attempts > 1 else "one attempt"
-        _note(last, f"gave up after {times} in {humanised(elapsed)}")
+        _note(last, gave_up(course.attempts, elapsed))
         return None
     await course.waited(delay)
     return None

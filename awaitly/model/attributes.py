@@ -44,8 +44,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     RELEASED: "The code of why the run stopped here without ending, such as `run-stopped`. It can be resumed.",
     STEP: "The step's name.",
     CALL: "The identity of the call in its run.",
-    ATTEMPT: "The number of the attempt, from 1.",
-    ATTEMPTS: "How many attempts the call took, those of earlier processes included, if it was not one.",
+    ATTEMPT: "The number of the attempt, from 1; of a call that is tried again, of the last one that began.",
+    ATTEMPTS: "How many attempts of the call began, those of earlier processes included, if it was not one.",
     OUTCOME: "How it ended: `value`, `failure` (an expected one), `unexpected`, `cancelled`, `deadline`; or"
     " `interrupted`: the run stopped here before it did.",
     SOURCE: "Where an outcome came from if not from the step's function: `cache` or `fallback`.",

@@ -192,7 +192,10 @@ class StepWithheld(Fact):
 
 @dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class StepRetrying(Fact):
-    """An attempt failed and another will follow after ``delay`` seconds. Only observed."""
+    """An attempt failed, or was refused before it began, and another follows after ``delay`` seconds. Only observed.
+
+    ``attempt`` is the number of the last one that began; 0 if none did.
+    """
 
     call: str
     step: str

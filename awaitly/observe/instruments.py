@@ -55,7 +55,8 @@ STEP_DURATION = Instrument(
     ("workflow", "step", "outcome", "source"), MOMENTS,
 )  # fmt: skip
 STEP_RETRIES = Instrument(
-    "awaitly.step.retries", Kind.COUNTER, "{retry}", "Attempts that failed and were followed by another one.",
+    "awaitly.step.retries", Kind.COUNTER, "{retry}",
+    "Times that a call was to be tried again; an open circuit or a full limiter may have refused it then.",
     ("workflow", "step"),
 )  # fmt: skip
 STEP_TIMEOUTS = Instrument(

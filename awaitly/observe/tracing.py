@@ -46,7 +46,9 @@ from awaitly.model.facts import (
     FlagDecided,
     LimiterRejected,
     LimiterWaited,
+    RunAdmitted,
     RunFinished,
+    RunQueued,
     RunReleased,
     RunResumed,
     RunStarted,
@@ -87,6 +89,8 @@ EVENTS: Final[Mapping[type[Fact], tuple[str, Mapping[str, str]]]] = {
     LimiterWaited: ("awaitly.limiter.waited", {"limiter": names.LIMITER, "seconds": names.SECONDS}),
     LimiterRejected: ("awaitly.limiter.rejected", {"limiter": names.LIMITER}),
     BreakerRejected: ("awaitly.breaker.rejected", {"breaker": names.BREAKER}),
+    RunQueued: ("awaitly.run.queued", {}),
+    RunAdmitted: ("awaitly.run.admitted", {"seconds": names.SECONDS}),
     CancelRequested: ("awaitly.run.cancel_requested", {"reason": names.REASON}),
     DeadlinePassed: ("awaitly.run.deadline_passed", {}),
     FlagDecided: (
@@ -346,7 +350,7 @@ class Tracing:
         call = run.calls.get(fact.call)
         if call is None:
             return  # not recorded
-        if call.attempts == 1:
+        if call.attempts == 1 and call.failed is None:  # a later one may have been refused
             call.failed = fact
         self._attempts_failed(call, fact)
         attach(call.context)

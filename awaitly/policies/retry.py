@@ -43,7 +43,8 @@ class RetryNotice:
 
     Attributes:
         name: The name of the step or function.
-        attempt: The number of the attempt that failed, from 1.
+        attempt: How many attempts have begun so far: the number of the one that failed. An open circuit or a full
+            limiter may have refused the last one before it began.
         delay: The seconds until the next one begins.
         error: What the attempt failed with.
     """
@@ -79,7 +80,8 @@ class Retry(Single):
 
     Args:
         attempts: How often to try in all, the first attempt included; 3 by default. None tries until the time
-            of ``within`` is over. Every beginning of the function counts, a hedge too.
+            of ``within`` is over. Every beginning of the function counts, a hedge too, and a refusal by a circuit or a
+            limiter, where ``on`` lets that be tried again.
         backoff: How delays grow: ``"fixed"`` (``initial`` each time), ``"linear"`` (by ``initial`` each time) or
             ``"exponential"`` (by ``multiplier`` each time), the default.
         initial: The delay after the first attempt, before jitter; 100 ms by default, or ``max`` if that is shorter.
@@ -246,7 +248,7 @@ class Retrying:
                 raise
             first = error
         try:
-            return await Again(self, course, max(used + 1, course.attempts)).run(call, first)
+            return await Again(self, course, refused=course.attempts == used).run(call, first)
         finally:
             del first  # it keeps this frame, which must not keep it
 
@@ -277,20 +279,26 @@ class Again:
     Args:
         retrying: The policy.
         course: The call's.
-        number: The number of the attempt that failed, from 1.
+        refused: Whether that one did not begin: something further inside refused it.
     """
 
-    __slots__ = ("_asked", "_backoff", "_course", "_declared", "_earlier", "_first", "_previous", "_retrying")
+    __slots__ = (
+        "_asked", "_backoff", "_begun", "_course", "_declared", "_earlier", "_first", "_previous", "_refusals",
+        "_refused", "_retrying",
+    )  # fmt: skip
 
-    def __init__(self, retrying: Retrying, course: Course, number: int) -> None:
+    def __init__(self, retrying: Retrying, course: Course, *, refused: bool) -> None:
         self._retrying = retrying
         self._declared = retrying.declared
         self._course = course
         self._backoff = retrying.declared.delays
-        self._first = number
+        self._begun = course.attempts  # when last looked at
+        self._refused = refused
+        self._refusals = int(refused)  # those of earlier processes are forgotten
+        self._first = self._tries
         self._previous: float | None = None  # delay
         self._asked: float | None = None  # by the server
-        self._earlier: dict[str, int] = {}  # errors as text, and the numbers of their first attempts
+        self._earlier: dict[str, str] = {}  # errors as text, and what first failed with them
 
     async def run(self, call: Call[T], error: Exception) -> T:
         """Return what a further attempt gives, after one that failed.
@@ -348,11 +356,19 @@ class Again:
         if state.attempt_number == self._first:  # known to be
             return True
 
-        state.attempt_number = max(state.attempt_number, self._course.attempts)  # hedges have begun too
+        self._refused = self._course.attempts == self._begun
+        self._refusals += self._refused
+        self._begun = self._course.attempts
+        state.attempt_number = self._tries
         wanted = self._retrying.wants(error, self._course)
         if not wanted:
-            self._conclude(error, state.attempt_number, "this error is not retried")
+            self._conclude(error, "this error is not retried")
         return wanted
+
+    @property
+    def _tries(self) -> int:
+        """What is counted against the limit: attempts that began, hedges too, and those that were refused."""
+        return self._begun + self._refusals
 
     def _delay(self, state: "RetryCallState") -> float:
         delay = self._backoff.delay(state.attempt_number, self._retrying.chance, self._previous)
@@ -361,16 +377,16 @@ class Again:
         return delay if self._asked is None else max(delay, self._asked)
 
     def _over(self, state: "RetryCallState") -> bool:
-        error, number, limit = _error(state), state.attempt_number, self._declared.attempts
-        if limit is not None and number >= limit:
-            self._conclude(error, number)
+        error, limit = _error(state), self._declared.attempts
+        if limit is not None and self._tries >= limit:
+            self._conclude(error)
             return True
 
-        reason = self._obstacle(number + 1, state.upcoming_sleep)
+        reason = self._obstacle(self._begun + 1, state.upcoming_sleep)
         if reason is not None:
-            self._conclude(error, number, reason)
+            self._conclude(error, reason)
         elif len(self._earlier) <= LISTED + 1:  # one of them may be like the last
-            self._earlier.setdefault(_line(error), number)
+            self._earlier.setdefault(_line(error), "refused" if self._refused else f"attempt {self._begun}")
         return reason is not None
 
     def _obstacle(self, following: int, delay: float) -> str | None:
@@ -395,19 +411,19 @@ class Again:
         return f"{humanised(max(0.0, left))} are left of within={self._declared.within!r}" if delay >= left else None
 
     def _announce(self, state: "RetryCallState") -> None:
-        error, number, delay = _error(state), state.attempt_number, state.upcoming_sleep
+        error, delay = _error(state), state.upcoming_sleep
         kind, message = type(error).__qualname__, _text(error)
-        self._course.notice(StepRetrying, attempt=number, delay=delay, error=kind, message=message)
-        self._retrying.announce(RetryNotice(self._course.name, number, delay, error))
+        self._course.notice(StepRetrying, attempt=self._begun, delay=delay, error=kind, message=message)
+        self._retrying.announce(RetryNotice(self._course.name, self._begun, delay, error))
 
-    def _conclude(self, error: Exception, attempts: int, reason: str | None = None) -> None:
+    def _conclude(self, error: Exception, reason: str | None = None) -> None:
         """Note on the last error how it came to be the last."""
         if reason is not None:
             _note(error, reason)
-        if attempts > 1:
-            _note(error, f"gave up after {attempts} attempts in {humanised(self._elapsed())}")
+        if self._tries > 1:
+            _note(error, gave_up(self._begun, self._elapsed(), self._refusals))
         self._earlier.pop(_line(error), None)
-        listed = [f"attempt {number}: {line}" for line, number in self._earlier.items()]
+        listed = [f"{failed}: {line}" for line, failed in self._earlier.items()]
         for line in listed[:LISTED]:
             _note(error, line)
         if len(listed) > LISTED:
@@ -415,6 +431,18 @@ class Again:
 
     def _elapsed(self) -> float:
         return self._course.clock.monotonic() - self._course.began
+
+
+def gave_up(attempts: int, elapsed: float, refusals: int = 0) -> str:
+    """Return what an error says of a call that is not tried again."""
+    counts = [_counted(attempts, "attempt")] if attempts or not refusals else []
+    if refusals:
+        counts.append(_counted(refusals, "refusal"))
+    return f"gave up after {' and '.join(counts)} in {humanised(elapsed)}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _keep(state: "RetryCallState", error: Exception) -> None:

@@ -99,7 +99,7 @@ def test_an_error_that_the_fallback_is_not_for_is_the_outcome_and_says_why(scene
         assert result.error.type_name == "ConnectionError"
         why, gave_up = result.error.notes
         assert why == "not attempted again after a restart: within='1m' is over"
-        assert gave_up.startswith("gave up after one attempt in 2m")
+        assert gave_up.startswith("gave up after 1 attempt in 2m")
         assert "replacement" not in scene.log
 
     scene.play(story())

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,15 +133,46 @@ async def order(name: str) -> str:
     return await fetch(name) + await store(name)
 
 
-@step(effect="read", retry=Retry(3, initial="2s", backoff="fixed", jitter=False))
-async def flaky(name: str) -> str:
+TWO_SECONDS = Retry(3, initial="2s", backoff="fixed", jitter=False)
+
+
+async def fail_as_planned(name: str) -> str:
     world = _worlds[0]
-    ask(name)
     await pause(world.clock, 1)
     world.outside -= 1
     if world.outside >= 0:
         raise ConnectionError("busy")
     return name
+
+
+@step(effect="read", retry=TWO_SECONDS)
+async def flaky(name: str) -> str:
+    ask(name)
+    return await fail_as_planned(name)
+
+
+@step(effect="read", retry=TWO_SECONDS, breaker=Breaker(failure_threshold=2))
+async def fragile(name: str) -> str:
+    return await fail_as_planned(name)
+
+
+@workflow
+async def tripping(name: str) -> str:
+    return await fragile(name)
+
+
+@step(
+    effect="read",
+    retry=replace(TWO_SECONDS, on=Exception),
+    breaker=Breaker(failure_threshold=1, reset_timeout="3s"),
+)
+async def lasting(name: str) -> str:
+    return await fail_as_planned(name)
+
+
+@workflow
+async def enduring(name: str) -> str:
+    return await lasting(name)
 
 
 @workflow
@@ -257,6 +289,26 @@ def test_what_later_attempts_ask_is_inside_their_own_spans(world: World) -> None
     parents = [known[span.parent] for span in sorted(spans, key=lambda span: span.starts) if span.name == "GET /a"]
     assert [parent.name for parent in parents] == ["step flaky", "attempt flaky"]
     assert parents[1].attributes["awaitly.attempt"] == 2
+
+
+def test_an_attempt_that_a_circuit_refused_has_no_span_and_is_not_counted(world: World) -> None:
+    world.outside = 9
+
+    result = world.run(tripping, "a")
+
+    assert result.error.notes[1] == "gave up after 2 attempts and 1 refusal in 6s"
+    spans = world.received()
+    assert by_name(spans)["step fragile"].attributes["awaitly.attempts"] == 2
+    assert [span.attributes["awaitly.attempt"] for span in spans if span.name == "attempt fragile"] == [1, 2]
+
+
+def test_the_first_attempt_failed_with_its_own_error_though_a_circuit_refused_what_came_next(world: World) -> None:
+    world.outside = 1
+
+    world.run(enduring, "a")
+
+    attempts = [span for span in world.received() if span.name == "attempt lasting"]
+    assert sorted((span.attributes["awaitly.attempt"], span.message) for span in attempts) == [(1, "busy"), (2, "")]
 
 
 def test_a_single_attempt_has_no_span_of_its_own(world: World) -> None:

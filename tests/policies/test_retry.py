@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from traceback import extract_tb
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from awaitly.testing.clock import VirtualClock
 T = TypeVar("T")
 
 STEADY = Retry(backoff="fixed", initial="1s", jitter=False)
+NOT_RETRIED = "this error is not retried"
 
 
 class Declined(Failure):
@@ -337,6 +339,55 @@ def test_the_last_error_is_the_original_with_its_attempts_as_notes() -> None:
     assert last.__cause__ is None
     assert last.__context__ is None
     assert extract_tb(last.__traceback__)[-1].name == "function"
+
+
+def refusing(script: Script, *refused: int) -> Callable[[], Awaitable[str]]:
+    """Return calls of which these, counted from 1, are refused before the function begins."""
+    numbers = count(1)
+
+    async def call() -> str:
+        if next(numbers) in refused:
+            raise CircuitOpen("the circuit is open", breaker="bank")
+        return await script.course.attempt(script.function)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("refused", "on", "expected"),
+    [
+        ((3,), None, [NOT_RETRIED, "gave up after 2 attempts and 1 refusal in 2s", "attempt 1: OSError"]),
+        ((1, 3), Exception, ["gave up after 1 attempt and 2 refusals in 2s", "attempt 1: OSError"]),
+        (
+            (1,),
+            Exception,
+            ["gave up after 2 attempts and 1 refusal in 2s", "refused: CircuitOpen"],
+        ),
+        ((1, 2, 3), Exception, ["gave up after 3 refusals in 2s"]),
+    ],
+)
+def test_what_is_refused_before_it_begins_is_no_attempt(
+    refused: tuple[int, ...], on: type[Exception] | None, expected: list[str]
+) -> None:
+    script = Script(*[OSError()] * 9)
+    call = refusing(script, *refused)
+
+    with pytest.raises((OSError, CircuitOpen)) as caught:
+        script.clock.run(replace(STEADY, on=on).bound(script.shared, "charge")(call, script.course))
+
+    assert [note.partition(": the circuit is open")[0] for note in notes(caught.value)] == expected
+    assert script.course.attempts == len(script.began) == 3 - len(refused)
+
+
+def test_who_is_told_of_a_retry_is_told_how_many_attempts_began() -> None:
+    script = Script(OSError())
+    told: list[int] = []
+    retry = replace(STEADY, attempts=4, on=Exception, before_sleep=lambda notice: told.append(notice.attempt))
+
+    script.clock.run(retry.bound(script.shared, "charge")(refusing(script, 1, 3), script.course))
+
+    assert told == [0, 1, 1]
+    assert [fact.attempt for fact in script.facts if isinstance(fact, StepRetrying)] == told
 
 
 def test_equal_errors_are_told_once() -> None:
