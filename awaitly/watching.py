@@ -79,9 +79,10 @@ class Watching:
         self.exporting = _exporting(settings, sends)
         self._sends = sends
         self.exposition = _exposition(settings, self.exporting)
-        ours: list[Watcher] = _metrics(settings, self.exporting, self.exposition)
+        ours: list[Watcher] = []
         if not any(isinstance(watcher, Beginner) for watcher in watchers):
             ours += _tracing(settings, self.exporting, clock)
+        ours += _metrics(settings, self.exporting, self.exposition)  # after traces, for they ask what span is current
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
         self._asking = _asking(everybody)

@@ -5,7 +5,8 @@ What there is to count and measure is the table in :mod:`awaitly.observe.instrum
 A histogram keeps examples of its values ("exemplars") with the trace that they belong to. An outcome is delivered
 outside of its step's task, where no span is current, so what is kept is the trace that the fact of the run's start
 carries: the right trace, with the id of the run's span in place of the step's. Only sampled traces are kept. Of a run
-that was taken over it is the trace that it began in; later ones link to that.
+that was taken over it is the trace that it is in here, which links to the one that it began in: there, the span of the
+run may be missing, as its process is gone.
 
 How values get into histograms is another module's business: :mod:`awaitly.observe.tally` where awaitly sets metrics
 up, :mod:`awaitly.observe.recording` where somebody else does.
@@ -17,7 +18,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import NonRecordingSpan, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from awaitly.errors import LeaseLost, StepTimeout, UnexpectedError
@@ -155,12 +156,14 @@ class Metrics:
     # Runs.
 
     def _run_started(self, notice: Notice, fact: RunStarted) -> None:
-        self._begin(notice.run, fact.at, fact.trace)
+        self._begin(notice.run, fact.at, _sampled(_remote(fact.trace)))
         if fact.arguments_digest:  # a run that stores nothing is never among the active ones
             self._execute(notice.workflow)
 
     def _run_resumed(self, notice: Notice, fact: RunResumed) -> None:
-        self._begin(notice.run, fact.started, fact.trace)
+        here = get_current_span().get_span_context()  # the run's, if it is traced here: traces are told first
+        context = set_span_in_context(NonRecordingSpan(here), Context()) if here.is_valid else _remote(fact.trace)
+        self._begin(notice.run, fact.started, _sampled(context))
         self._execute(notice.workflow)
         self.count(RUNS_RESUMED, notice, fact)
         self._record(REPLAY_FACTS, fact.recorded, notice, fact)
@@ -177,9 +180,8 @@ class Metrics:
             self._line(RUN_DURATION, attributes).record(max(0.0, fact.at - started), self._contexts.get(notice.run))
         self._forget(notice.run)
 
-    def _begin(self, run: str, started: float, trace: str) -> None:
+    def _begin(self, run: str, started: float, context: Context | None) -> None:
         self._started[run] = started
-        context = _sampled(trace) if trace else None
         if context is not None:
             self._contexts[run] = context
 
@@ -320,7 +322,11 @@ def _timed_out(error: BaseException) -> bool:
     )
 
 
-def _sampled(trace: str) -> Context | None:
-    """Return a context in which the span of a ``traceparent`` is current, if that is sampled."""
-    context = TraceContextTextMapPropagator().extract({"traceparent": trace}, Context())
+def _remote(trace: str) -> Context:
+    """Return a context in which the span of a ``traceparent`` is current, if it is one."""
+    return TraceContextTextMapPropagator().extract({"traceparent": trace}, Context()) if trace else Context()
+
+
+def _sampled(context: Context) -> Context | None:
+    """Return the context if what is current in it is sampled."""
     return context if get_current_span(context).get_span_context().trace_flags.sampled else None

@@ -97,13 +97,15 @@ class Measured:
         self.reader = Tallied() if tallied else InMemoryMetricReader()
         self.provider.add_metric_reader(self.reader)
         self.watch = Metrics(self.provider)
+        self.tracing: list[Tracing] = []
         self.doing: list[float | Exception] = []  # what the next attempts do: take seconds, or fail
 
     def runtime(self, *workflows: Workflow[..., Any, Any], store: Any = None, **given: Any) -> Runtime:
         """Return a runtime that these numbers are of, with further settings."""
         return Runtime(
             Settings(store="memory://", lease=LeaseSettings(ttl=15), **given),
-            store=store or self.store, clock=self.clock, workflows=workflows, watchers=[self.watch],
+            store=store or self.store, clock=self.clock, workflows=workflows,
+            watchers=[*self.tracing, self.watch],
         )  # fmt: skip
 
     def play(self, story: Coroutine[Any, Any, T]) -> T:
@@ -462,7 +464,8 @@ def test_a_cancelled_run_is_told_apart(measured: Measured) -> None:
     assert measured.numbers("awaitly.run.duration") == {"checkout cancelled": 1}
 
 
-def test_a_run_that_a_crash_interrupted_is_measured_from_its_start_on(measured: Measured) -> None:
+def interrupt(measured: Measured) -> None:
+    """Let a process die while it executes a run, and another one end it."""
     measured.doing = [5, 1]
     dead = Life()
 
@@ -481,6 +484,10 @@ def test_a_run_that_a_crash_interrupted_is_measured_from_its_start_on(measured: 
     dead.run(dying(), clock=measured.clock)
     measured.watch = Metrics(measured.provider)  # another process
     measured.play(resuming())
+
+
+def test_a_run_that_a_crash_interrupted_is_measured_from_its_start_on(measured: Measured) -> None:
+    interrupt(measured)
 
     assert measured.numbers("awaitly.runs.resumed") == {"checkout": 1}
     assert measured.sums("awaitly.replay.facts") == {"checkout": 1}
@@ -677,14 +684,8 @@ def test_the_example_of_a_real_run_is_its_span(measured: Measured) -> None:
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(spans))
 
-    async def story() -> None:
-        watchers = [Tracing(tracers), measured.watch]
-        async with Runtime(
-            Settings(store="memory://"), store=measured.store, clock=measured.clock, watchers=watchers
-        ) as rt:
-            await rt.run(checkout)
-
-    measured.play(story())
+    measured.tracing.append(Tracing(tracers))
+    measured.run(checkout)
 
     (point,) = measured.points("awaitly.step.duration").values()
     (run,) = [span for span in spans.get_finished_spans() if "checkout" in span.name]
@@ -692,6 +693,33 @@ def test_the_example_of_a_real_run_is_its_span(measured: Measured) -> None:
         (run.context.trace_id, run.context.span_id)
     ]
     tracers.shutdown()
+
+
+@pytest.mark.parametrize("name", ["awaitly.step.duration", "awaitly.run.duration"])
+def test_the_example_of_a_run_that_was_taken_over_is_its_span_here(measured: Measured, name: str) -> None:
+    """The first one may never have been sent, as its process was killed."""
+    spans = InMemorySpanExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    measured.tracing.append(Tracing(tracers, time=measured.clock.time))
+    interrupt(measured)
+
+    (point,) = measured.points(name).values()
+
+    _, run = [span for span in spans.get_finished_spans() if "workflow" in span.name]
+    assert [(example.trace_id, example.span_id) for example in point.exemplars] == [
+        (run.context.trace_id, run.context.span_id)
+    ]
+    tracers.shutdown()
+
+
+def test_the_example_of_a_run_that_was_taken_over_by_who_makes_no_traces_is_where_it_began(measured: Measured) -> None:
+    resumed = RunResumed(at=1.0, recorded=3, started=0.5, trace=f"{TRACE}01")
+    measured.tell(Notice("run", "checkout", resumed), Notice("run", "checkout", finished("charge")))
+
+    (point,) = measured.points("awaitly.step.duration").values()
+
+    assert [f"{example.trace_id:032x}" for example in point.exemplars] == ["0af7651916cd43dd8448eb211c80319c"]
 
 
 @pytest.mark.parametrize("trace", ["", f"{TRACE}00", "nonsense"])
