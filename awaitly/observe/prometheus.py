@@ -19,10 +19,12 @@ try:
     from prometheus_client.registry import Collector
     from prometheus_client.samples import Exemplar, Sample
 except ModuleNotFoundError as error:
-    if not (error.name or "").startswith(("prometheus_client", "opentelemetry.exporter")):
+    missing = error.name or ""
+    if not missing.startswith(("prometheus_client", "opentelemetry.exporter")):
         raise
+    package = "prometheus_client" if missing.startswith("prometheus") else "opentelemetry-exporter-prometheus"
     raise NotSupported(
-        f"metrics for Prometheus need the package {error.name}, which is not installed",
+        f"metrics for Prometheus need the package {package}, which is not installed",
         hint="install awaitly[prometheus]",
     ) from error
 

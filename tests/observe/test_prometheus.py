@@ -336,7 +336,7 @@ def test_two_expositions_know_nothing_of_each_other(exposition: Exposition) -> N
 
 WITHOUT = """
 import sys
-sys.modules["prometheus_client"] = None
+sys.modules[sys.argv[1]] = None
 from awaitly.errors import NotSupported
 try:
     import awaitly.observe.prometheus
@@ -345,11 +345,21 @@ except NotSupported as error:
 """
 
 
-def test_without_the_packages_it_is_said_what_to_install() -> None:
-    said = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=True)
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("prometheus_client", "prometheus_client"),
+        ("opentelemetry.exporter.prometheus", "opentelemetry-exporter-prometheus"),
+        ("opentelemetry.exporter", "opentelemetry-exporter-prometheus"),
+    ],
+)
+def test_without_a_package_it_is_said_what_to_install(module: str, package: str) -> None:
+    command = [sys.executable, "-c", WITHOUT, module]
+
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
     assert said.stdout == (
-        "metrics for Prometheus need the package prometheus_client, which is not installed."
+        f"metrics for Prometheus need the package {package}, which is not installed."
         " install awaitly[prometheus]. [not-supported]\n"
     )
 
