@@ -177,6 +177,7 @@ class Runtime:
             allowed = _duration(timeout, self.settings.shutdown_timeout, "timeout= of shutdown()")
             ends = self._shut_down(self._control, allowed, _duration(go_on, allowed * GOES_ON, "go_on= of shutdown()"))
             self._ending = asyncio.get_running_loop().create_task(ends, context=parts.neutral_context())
+            self._control.closes()
             self.vitals.closing()
             self._leaving.set()
         return await asyncio.shield(self._ending)
@@ -364,7 +365,7 @@ class Runtime:
 
     @at_home
     async def interrupted(self, records: Sequence[RunRecord]) -> frozenset[str]:
-        """Return the ids of those that count as running, but whose process is gone: nobody executes them.
+        """Return the ids of those that count as running or queued, but whose process is gone: nobody has them.
 
         Of a process on another machine it is known only after its lease.
         """
@@ -488,7 +489,7 @@ class Runtime:
 
         ``flags`` are those of the run in which it is begun, which its own options change.
         """
-        control = self._accepting()
+        control = self._opened()  # which counts what it refuses
         program = self.library.program(workflow)
         if options.flags:
             self.library.check_flags(program, options.flags)

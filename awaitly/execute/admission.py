@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from awaitly.errors import AwaitlyError, Overloaded
+from awaitly.errors import Overloaded
 from awaitly.execute.journal import Log
 from awaitly.model.clock import Timer
 from awaitly.model.facts import RunStarted
@@ -54,9 +54,9 @@ class Admission:
         """Whether another run would be refused."""
         return self.full and not self.waits
 
-    def refusal(self) -> AwaitlyError:
+    def refusal(self) -> Overloaded:
         """Return what a run is refused with that could not even wait."""
-        return Overloaded(f"{self.most} runs are executed here, and no more may be")
+        return Overloaded(f"as many runs are executed here as max_active_runs allows: {self.most}")
 
     def enter(self, log: Log) -> bool:
         """Count a run in, if there is room for it or it is counted already."""

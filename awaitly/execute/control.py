@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from awaitly.errors import NotSupported, RunNotFound
+from awaitly.errors import NotSupported, Overloaded, RunNotFound, ShuttingDown
 from awaitly.execute.closing import Closed
 from awaitly.execute.engine import Engine
 from awaitly.execute.handles import Handle
@@ -79,6 +79,10 @@ class Control:
         """Take over unfinished runs that nobody owns, now and then again and again."""
         await self._recovery.open()
 
+    def closes(self) -> None:
+        """Begin no other run from now on."""
+        self.engine.closed = True
+
     async def close(self, timeout: float, go_on: float) -> Closed:
         """Let runs end, of the ``timeout`` seconds ``go_on`` as always; the rest is resumable at once."""
         self._recovery.close()
@@ -96,7 +100,11 @@ class Control:
             id=options.id, deadline=options.deadline, flags=options.flags, metadata=options.metadata,
             attach=options.attach,
         )  # fmt: skip
-        run_id = await start(self.engine, program, args, kwargs, asked)
+        try:
+            run_id = await start(self.engine, program, args, kwargs, asked)
+        except (Overloaded, ShuttingDown) as error:
+            self.engine.refusals.note(program.graph.workflow, error)
+            raise
         if wanted == "handle":
             return Handle(self.engine, program, run_id)
         return _wanted(await outcome(self.engine, program, run_id), wanted)
@@ -219,6 +227,10 @@ class Control:
             raise NotSupported(
                 f"{program.graph.workflow}.start() was called, and it is not durable", hint="await its run() instead"
             )
+        if self.engine.closed:
+            error = ShuttingDown("the runtime is shutting down")
+            self.engine.refusals.note(program.graph.workflow, error)
+            raise error
         run_id = options.id or new_run_id(program.graph.workflow)
         deadline = options.deadline if options.deadline is not None else program.graph.deadline
         asked = Asked(id=run_id, deadline=deadline, flags=options.flags, metadata=options.metadata)

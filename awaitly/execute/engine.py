@@ -28,6 +28,7 @@ from awaitly.execute.errands import Errands
 from awaitly.execute.journal import Log
 from awaitly.execute.outcomes import Outcome
 from awaitly.execute.recorded import deadline_of, start_of
+from awaitly.execute.refusals import Refusals
 from awaitly.execute.resting import Resting
 from awaitly.execute.run import Run
 from awaitly.execute.services import Services
@@ -90,6 +91,7 @@ class Engine:
         self.starting: dict[str, asyncio.Future[None]] = {}  # runs whose start is being stored
         self.active: dict[str, Active] = {}
         self.admission = Admission(services.most_runs, waits=services.runs_wait)
+        self.refusals = Refusals(services)
         self.closed = False  # no other run may begin
         self.parking = False  # nothing may begin
         self.farewells: set[Farewell] = set()
@@ -118,6 +120,7 @@ class Engine:
             await self.services.committer.drain()
             left = max(min(FAREWELL, timeout), until - self.clock.monotonic())
             await asyncio.gather(*(farewell(left) for farewell in self.farewells), return_exceptions=True)
+            self.refusals.close()
             await self.lease.close()
 
     # Executing.

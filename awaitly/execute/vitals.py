@@ -213,7 +213,8 @@ class Vitals:
 
     def _troubles(self, engine: Engine) -> Iterator[Reason]:
         if engine.admission.refuses:
-            yield Reason("runtime-overloaded", f"{engine.admission.most} runs are executed here, and no more may be")
+            refusal = engine.admission.refusal()
+            yield Reason(refusal.code, refusal.message)
         answer = None if self._store is None else self._store.last
         if answer is not None and not answer.well:
             yield Reason("store-unavailable", f"the store failed: {answer.error}: {answer.message}")

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Any
 
 from awaitly.errors import DeadlineExceeded, UnexpectedError
-from awaitly.model.facts import Ending, Fact, RunFinished, RunReleased, RunResumed, RunStarted
+from awaitly.model.facts import Ending, Fact, RunFinished, RunRejected, RunReleased, RunResumed, RunStarted
 from awaitly.model.notice import Notice
 
 LATEST = 1000  # ends that rates and durations are made of
@@ -34,6 +34,7 @@ class Report:
         average: the seconds from a run's start to its end, restarts included; None if nothing ended.
         p95: likewise, what 95 of 100 did not exceed.
         last_error: the last failure, however long ago.
+        rejected: how many were not started, as there was no room or the process was shutting down.
     """
 
     ended: Mapping[Ending, int]
@@ -42,6 +43,7 @@ class Report:
     average: float | None
     p95: float | None
     last_error: LastError | None
+    rejected: int = 0
 
 
 class Health:
@@ -59,7 +61,7 @@ class Health:
             handle(self, notice, notice.fact)
 
     def reports(self) -> Mapping[str, Report]:
-        """Return a report of each workflow of which a run ended here; from whatever thread."""
+        """Return a report of each workflow of which a run ended here, or was refused; from whatever thread."""
         return {workflow: ends.report() for workflow, ends in sorted(self._workflows.copy().items())}
 
     def _begun(self, notice: Notice, fact: RunStarted) -> None:
@@ -72,16 +74,22 @@ class Health:
         self._started.pop(notice.run, None)
 
     def _finished(self, notice: Notice, fact: RunFinished) -> None:
-        workflow = notice.workflow
+        ends = self._ends(notice.workflow)
+        began = self._started.pop(notice.run, fact.at)
+        ends.add(fact.ending, max(0.0, fact.at - began))  # the wall clock may have been set back
+        if (error := _error(fact.ending, notice.error)) is not None:
+            ends.last_error = LastError(error, fact.at)
+
+    def _rejected(self, notice: Notice, fact: RunRejected) -> None:
+        self._ends(notice.workflow).rejected += 1
+
+    def _ends(self, workflow: str) -> "_Ends":
         ends = self._workflows.get(workflow)
         if ends is None:
             if len(self._workflows) >= MOST_WORKFLOWS:
                 workflow = OTHERS
             ends = self._workflows.setdefault(workflow, _Ends())
-        began = self._started.pop(notice.run, fact.at)
-        ends.add(fact.ending, max(0.0, fact.at - began))  # the wall clock may have been set back
-        if (error := _error(fact.ending, notice.error)) is not None:
-            ends.last_error = LastError(error, fact.at)
+        return ends
 
 
 _HANDLERS: dict[type[Fact], Callable[[Health, Notice, Any], None]] = {
@@ -89,6 +97,7 @@ _HANDLERS: dict[type[Fact], Callable[[Health, Notice, Any], None]] = {
     RunResumed: Health._resumed,
     RunReleased: Health._released,
     RunFinished: Health._finished,
+    RunRejected: Health._rejected,
 }
 
 
@@ -99,6 +108,7 @@ class _Ends:
     ended: Counter[Ending] = field(default_factory=Counter)
     latest: "deque[tuple[Ending, float]]" = field(default_factory=lambda: deque(maxlen=LATEST))
     last_error: LastError | None = None
+    rejected: int = 0
 
     def add(self, ending: Ending, seconds: float) -> None:
         self.ended[ending] += 1
@@ -115,6 +125,7 @@ class _Ends:
             average=sum(durations) / len(durations) if durations else None,
             p95=durations[ceil(0.95 * len(durations)) - 1] if durations else None,
             last_error=self.last_error,
+            rejected=self.rejected,
         )
 
 

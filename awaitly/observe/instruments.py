@@ -46,7 +46,8 @@ class Instrument:
 
 
 RUN_DURATION = Instrument(
-    "awaitly.run.duration", Kind.HISTOGRAM, "s", "From a run's start to its end, restarts included.",
+    "awaitly.run.duration", Kind.HISTOGRAM, "s",
+    "From a run's start, which is when it was stored, to its end: waits for room and restarts included.",
     ("workflow", "outcome"), LIVES,
 )  # fmt: skip
 STEP_DURATION = Instrument(
@@ -108,6 +109,14 @@ RUNS_QUEUED = Instrument(
 QUEUE_AGE = Instrument(
     "awaitly.runs.queue.age", Kind.ASKED_GAUGE, "s", "How long the first of them has been waiting.",
     asks="queue_age", several=max,
+)  # fmt: skip
+QUEUE_WAIT = Instrument(
+    "awaitly.runs.queue.wait", Kind.HISTOGRAM, "s",
+    "Waits of runs for room; those that had room at once are not counted.", ("workflow",), LIVES,
+)  # fmt: skip
+RUNS_REJECTED = Instrument(
+    "awaitly.runs.rejected", Kind.COUNTER, "{run}",
+    "Runs that were not started; the reason is runtime-overloaded or shutting-down.", ("workflow", "reason"),
 )  # fmt: skip
 RUNS_RESUMED = Instrument(
     "awaitly.runs.resumed", Kind.COUNTER, "{run}", "Unfinished runs that this process took over.", ("workflow",)

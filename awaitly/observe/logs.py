@@ -26,7 +26,9 @@ from awaitly.model.facts import (
     FlagDecided,
     LeaseLapsed,
     LimiterRejected,
+    RunAdmitted,
     RunFinished,
+    RunQueued,
     RunReleased,
     RunResumed,
     RunStarted,
@@ -143,6 +145,10 @@ def described(fact: Fact) -> Line | None:
             return logging.INFO, "run started", {}
         case RunResumed(recorded=recorded):
             return logging.INFO, "run resumed", {"recorded": recorded}
+        case RunQueued(ahead=ahead):
+            return logging.INFO, "run queued", {"ahead": ahead}
+        case RunAdmitted(seconds=seconds):
+            return logging.INFO, "run admitted", {"seconds": round(seconds, 3)}
         case RunFinished(ending=Ending.VALUE):
             return logging.INFO, "run finished", {"outcome": fact.ending.value}
         case RunFinished(ending=Ending.UNEXPECTED):

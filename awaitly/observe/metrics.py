@@ -34,7 +34,9 @@ from awaitly.model.facts import (
     LeaseLapsed,
     LimiterRejected,
     LimiterWaited,
+    RunAdmitted,
     RunFinished,
+    RunRejected,
     RunReleased,
     RunResumed,
     RunStarted,
@@ -54,10 +56,12 @@ from awaitly.observe.instruments import (
     LEASE_LAPSES,
     LIMITER_REJECTIONS,
     LIMITER_WAIT,
+    QUEUE_WAIT,
     REPLAY_FACTS,
     RUN_DURATION,
     RUNS_ACTIVE,
     RUNS_LOST,
+    RUNS_REJECTED,
     RUNS_RESUMED,
     STEP_DURATION,
     STEP_HEDGES,
@@ -167,6 +171,12 @@ class Metrics:
         self._execute(notice.workflow)
         self.count(RUNS_RESUMED, notice, fact)
         self._record(REPLAY_FACTS, fact.recorded, notice, fact)
+
+    def _run_admitted(self, notice: Notice, fact: RunAdmitted) -> None:
+        self._record(QUEUE_WAIT, fact.seconds, notice, fact)
+
+    def _run_rejected(self, notice: Notice, fact: RunRejected) -> None:
+        self.count(RUNS_REJECTED, notice, fact, reason=fact.reason)
 
     def _run_released(self, notice: Notice, fact: RunReleased) -> None:
         self._forget(notice.run)
@@ -280,6 +290,8 @@ _Handler: TypeAlias = Callable[[Metrics, Notice, Any], None]
 _HANDLERS: dict[type[Fact], _Handler] = {
     RunStarted: Metrics._run_started,
     RunResumed: Metrics._run_resumed,
+    RunAdmitted: Metrics._run_admitted,
+    RunRejected: Metrics._run_rejected,
     RunReleased: Metrics._run_released,
     RunFinished: Metrics._run_finished,
     StepCancelled: Metrics._step_cancelled,

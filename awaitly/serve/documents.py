@@ -128,6 +128,7 @@ def _workflow(name: str, report: Report | None, active: int) -> Document:
         "average": _seconds(report.average),
         "p95": _seconds(report.p95),
         "last_error": _last(report.last_error),
+        "rejected": report.rejected,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from awaitly import Err, Failure, Ok, Result, Runtime, sleep, step, workflow
-from awaitly.model.facts import Ending, RunFinished, RunReleased, RunResumed, RunStarted, StepFinished
+from awaitly.model.facts import Ending, RunFinished, RunRejected, RunReleased, RunResumed, RunStarted, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.health import LATEST, MOST_WORKFLOWS, OTHERS, Health, LastError
 from awaitly.testing.clock import EPOCH, VirtualClock
@@ -156,6 +156,16 @@ def test_rates_forget_what_was_long_ago_and_totals_do_not() -> None:
 
     assert (report.ended[Ending.UNEXPECTED], report.latest, report.success_rate) == (3, LATEST, 1)
     assert report.last_error == LastError("OSError", 1)
+
+
+def test_refused_runs_are_counted_also_of_workflows_that_had_no_others() -> None:
+    health = Health()
+    for _ in range(2):
+        health(Notice("", "w", RunRejected(at=1, reason="runtime-overloaded")))
+
+    report = health.reports()["w"]
+
+    assert (report.rejected, report.ended, report.success_rate) == (2, {}, None)
 
 
 def test_however_many_workflows_there_are_memory_is_bounded() -> None:

@@ -1,5 +1,6 @@
 """What is logged inside a run says where; a replay logs nothing again."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -178,6 +179,25 @@ def test_a_line_has_the_time_at_which_it_happened_not_that_at_which_it_was_writt
     times = {line["event"]: datetime.fromisoformat(line["timestamp"]) for line in lines.of("awaitly.runs")}
     assert times["step failed, trying again"] < times["run started"] + timedelta(minutes=1)
     assert times["run finished"] >= times["run started"] + timedelta(hours=1)  # the body slept for so long
+
+
+def test_a_run_that_waits_for_room_has_a_line_when_it_does_and_one_when_it_has_room(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+    settings = Settings(logs=LogSettings(format="json"), max_active_runs=1)
+
+    async def story() -> None:
+        async with Runtime(settings, store="memory://", clock=clock) as rt:
+            await asyncio.gather(*(rt.run(job, number) for number in (7, 8)))
+
+    clock.run(story())
+
+    of_second = [line for line in lines.of("awaitly.runs") if line["run_id"] == "job:8"]
+    times = [datetime.fromisoformat(line["timestamp"]) for line in of_second]
+    assert [line["event"] for line in of_second] == ["run started", "run queued", "run admitted", "run finished"]
+    assert (of_second[1]["ahead"], of_second[2]["seconds"]) == (0, pytest.approx(3600, abs=10))
+    assert times[1] - times[0] < timedelta(seconds=1)
+    assert times[2] - times[1] >= timedelta(hours=1)
+    assert times == sorted(times)
 
 
 def test_an_unexpected_failure_is_logged_with_its_traceback(lines: Lines) -> None:

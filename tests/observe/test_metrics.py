@@ -228,6 +228,11 @@ async def hurrying() -> str:
     return await hurry()
 
 
+@workflow
+async def resting() -> None:
+    await sleep("1s")
+
+
 @step(effect="read", cache="1h")
 async def remember() -> str:
     return await _measured[0].act()
@@ -647,8 +652,33 @@ def test_counters_of_steps_know_the_same_names(measured: Measured) -> None:
 @pytest.mark.parametrize("row", INSTRUMENTS, ids=lambda row: row.name)
 def test_no_attribute_is_an_id_or_a_message(row: Instrument) -> None:
     assert set(row.attributes) <= {
-        "workflow", "step", "outcome", "source", "breaker", "limiter", "state", "sink", "outbox",
+        "workflow", "step", "outcome", "source", "breaker", "limiter", "state", "sink", "outbox", "reason",
     }  # fmt: skip
+
+
+# Runs that have no room.
+
+
+def test_waits_for_room_are_measured_and_are_part_of_a_runs_duration(measured: Measured) -> None:
+    async def story() -> None:
+        async with measured.runtime(resting, max_active_runs=1) as rt:
+            await asyncio.gather(*(rt.run(resting) for _ in range(3)))
+
+    measured.play(story())
+
+    assert measured.numbers("awaitly.runs.queue.wait") == {"resting": 2}
+    assert measured.sums("awaitly.runs.queue.wait")["resting"] == pytest.approx(1 + 2)
+    assert measured.sums("awaitly.run.duration")["resting value"] == pytest.approx(1 + 2 + 3)
+
+
+def test_runs_that_were_not_started_are_counted_by_why(measured: Measured) -> None:
+    async def story() -> None:
+        async with measured.runtime(resting, max_active_runs=1, overload="reject") as rt:
+            await asyncio.gather(*(rt.run(resting) for _ in range(3)), return_exceptions=True)
+
+    measured.play(story())
+
+    assert measured.numbers("awaitly.runs.rejected") == {"resting runtime-overloaded": 2}
 
 
 # Exemplars.

@@ -258,7 +258,7 @@ def test_the_dashboard_s_expressions_are_understood_and_none_is_empty(
 
 
 # What does not happen in these runs.
-RARE = re.compile("timeouts|hedges|cache|fallbacks|transitions|rejections|limiter_wait_|lapses|lost|resumed|replay")
+RARE = re.compile("timeouts|hedges|cache|fallbacks|transitions|rejections|rejected|_wait_|lapses|lost|resumed|replay")
 
 
 def test_every_metric_of_the_dashboard_exists(exposition: Exposition) -> None:

@@ -549,6 +549,21 @@ def test_who_is_turned_away_by_an_open_circuit_says_so(world: World) -> None:
     assert rejected.events[0] == ("awaitly.breaker.rejected", {"awaitly.breaker": "payments"})
 
 
+def test_a_wait_for_room_is_within_the_span_of_its_run_which_holds_its_steps(world: World) -> None:
+    async def story() -> None:
+        settings = Settings(max_active_runs=1)
+        async with Runtime(settings, store=world.memory, clock=world.clock, watchers=[world.tracing()]) as rt:
+            await asyncio.gather(rt.run(trying, "a"), rt.run(paying.options(id="second"), "visa"))
+
+    world.play(story())
+
+    found = by_name(world.received())
+    run, call = found["workflow paying"], found["step charge"]
+    assert [name for name, _ in run.events] == ["awaitly.run.queued", "awaitly.run.admitted"]
+    assert run.events[1][1]["awaitly.seconds"] == pytest.approx(1)
+    assert (call.parent, call.starts - run.starts >= 1_000_000_000) == (run.id, True)
+
+
 def test_a_decision_about_a_flag_is_an_event_of_the_run(world: World) -> None:
     world.run(mailing, flags={"mail": True})
 

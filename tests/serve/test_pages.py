@@ -141,11 +141,12 @@ def test_runs_are_counted_by_how_they_ended() -> None:
     assert unused == {
         "name": "idle", "active": 0, "succeeded": 0, "failed": 0, "unexpected": 0, "deadline": 0, "cancelled": 0,
         "latest": 0, "success_rate": None, "average": None, "p95": None, "last_error": None,
+        "rejected": 0,
     }  # fmt: skip
     assert used == {
         "name": "order", "active": 0, "succeeded": 1, "failed": 1, "unexpected": 1, "deadline": 0, "cancelled": 0,
         "latest": 3, "success_rate": 0.3333, "average": 0.0, "p95": 0.0,
-        "last_error": {"error": "ConnectionError", "at": "2023-11-14T22:13:20.000Z"},
+        "last_error": {"error": "ConnectionError", "at": "2023-11-14T22:13:20.000Z"}, "rejected": 0,
     }  # fmt: skip
 
 
