@@ -40,14 +40,15 @@ def legend_text(graph: Graph) -> Iterator[tuple[str, str]]:
 
 def time_text(graph: Graph) -> Iterator[str]:
     """Yield what is known of the time that a run takes at most, where it has a deadline or all of it is known."""
-    budget = graph.budget
-    if graph.deadline is None and (budget.unlimited or not budget.seconds):
-        return
-    if budget.seconds:
-        alone = budget.terms == (humanised(budget.seconds),)
-        yield f"at most {humanised(budget.seconds)}{'' if alone else f': {_joined(budget.terms)}'}"
+    budget, deadline = graph.budget, graph.deadline
     if budget.unlimited:
-        yield f"no limit: {_joined(budget.unlimited)}"
+        if deadline is None:
+            return
+        yield f"no limit but its deadline of {humanised(deadline)}: {_joined(budget.unlimited)}"
+    if budget.seconds:
+        most = "apart from that at most" if budget.unlimited else "at most"
+        alone = budget.terms == (humanised(budget.seconds),)
+        yield f"{most} {humanised(budget.seconds)}{'' if alone else f': {_joined(budget.terms)}'}"
 
 
 def names(classes: Iterable[str]) -> str:

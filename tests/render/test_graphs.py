@@ -145,7 +145,7 @@ def test_a_chart_has_a_box_for_what_lies_around_steps() -> None:
         (
             30.0,
             BudgetSpec(seconds=5, terms=("a: 5s",), unlimited=("step b has no timeout",)),
-            ["at most 5s: a: 5s", "no limit: step b has no timeout"],
+            ["no limit but its deadline of 30s: step b has no timeout", "apart from that at most 5s: a: 5s"],
         ),
         (30.0, BudgetSpec(), []),
     ],
