@@ -13,6 +13,7 @@ from awaitly.cli.positions import shortened
 from awaitly.cli.stores import looking_runtime
 from awaitly.cli.targets import AnyWorkflow, workflows_of
 from awaitly.execute.history import Verdict
+from awaitly.model.counts import counted
 from awaitly.model.graph import Graph, Severity
 from awaitly.settings import read_settings
 
@@ -43,7 +44,7 @@ def _compiles(target: str, graph: Graph) -> bool:
         console.print(diagnosis(found))
         tells_of(found.message)
     warnings = len(graph.diagnostics) - len(errors)
-    count = ", ".join(_number(n, what) for n, what in ((len(errors), "error"), (warnings, "warning")) if n)
+    count = ", ".join(counted(n, what) for n, what in ((len(errors), "error"), (warnings, "warning")) if n)
     verdict = ("does not compile", "bold red") if errors else ("compiles", "green")
     console.print(Text.assemble(f"{target}: ", verdict, f" ({count})" if count else ""))
     return not errors
@@ -64,9 +65,5 @@ def _checked(verdicts: Sequence[Verdict]) -> int:
             )
         )
     counts = ", ".join(f"{sum(v.answer == a for v in verdicts)} {a}" for a in _COLOURS)
-    console.print(f"{_number(len(verdicts), 'unfinished run')}: {counts}" if verdicts else "no unfinished runs")
+    console.print(f"{counted(len(verdicts), 'unfinished run')}: {counts}" if verdicts else "no unfinished runs")
     return 1 if any(verdict.answer == "does-not-fit" for verdict in verdicts) else 0
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from awaitly.cli.consoles import stderr, stdout
 from awaitly.cli.pictures import line, picture, waiting_line
+from awaitly.model.counts import counted
 from awaitly.model.facts import (
     Fact,
     RetryScheduled,
@@ -149,4 +150,4 @@ def _already(stored: Sequence[Fact]) -> str:
     if stored and isinstance(stored[-1], RunFinished):
         return ", which has ended before: this is its stored result"
     done = sum(isinstance(fact, StepFinished) for fact in stored)
-    return f", {done} outcome{'s' if done > 1 else ''} stored before" if done else ""
+    return f", {counted(done, 'outcome')} stored before" if done else ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from awaitly.model.counts import counted
 from awaitly.model.durations import humanised
 from awaitly.model.graph import BudgetSpec
 
@@ -56,15 +57,15 @@ class Budget:
 
     def terms(self) -> tuple[str, ...]:
         """Return the summands as text: what is the same is counted, and the smallest of many are one."""
-        counted: dict[Part, int] = {}
+        alike: dict[Part, int] = {}
         for part in self.parts:
             if part.seconds:
-                counted[part] = counted.get(part, 0) + 1
-        sizes = {part: part.seconds * times for part, times in counted.items()}
+                alike[part] = alike.get(part, 0) + 1
+        sizes = {part: part.seconds * times for part, times in alike.items()}
         kept = sorted(sizes, key=lambda part: -sizes[part])[:SHOWN]
-        terms = [_term(part, times) for part, times in counted.items() if part in kept]
+        terms = [_term(part, times) for part, times in alike.items() if part in kept]
         rest = [size for part, size in sizes.items() if part not in kept]
-        return (*terms, f"{len(rest)} others: {humanised(sum(rest))}") if rest else tuple(terms)
+        return (*terms, f"{counted(len(rest), 'other')}: {humanised(sum(rest))}") if rest else tuple(terms)
 
     def spec(self) -> BudgetSpec:
         """Return it as the graph holds it."""

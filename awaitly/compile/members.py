@@ -17,6 +17,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from awaitly.model.counts import counted
+
 _ABSENT = object()
 _SAMPLES: Mapping[type, object] = {
     str: "",
@@ -217,7 +219,7 @@ def _element(origin: type, arguments: tuple[Any, ...], index: str | int) -> Any 
         return arguments[0] if arguments else Any
     if index < len(types_of):
         return types_of[index]
-    return Missing(name_of(origin), hint=f"it has {len(types_of)} elements, counted from 0")
+    return Missing(name_of(origin), hint=f"it has {counted(len(types_of), 'element')}, counted from 0")
 
 
 def fitting(annotation: Any, converted: type | None, spec: str) -> Unfit | None:

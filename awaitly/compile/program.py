@@ -20,6 +20,7 @@ from awaitly.compile.targets import StepTarget
 from awaitly.declare.step import Step
 from awaitly.declare.workflow import Workflow
 from awaitly.errors import CompileError
+from awaitly.model.counts import counted
 from awaitly.model.graph import Diagnostic, Graph, PolicySpec, Severity, StepSpec
 from awaitly.model.program import Program, StepBinding
 from awaitly.policies.pipeline import Policies
@@ -93,8 +94,7 @@ def compile_workflow(
 def refusal(workflow: Workflow[..., Any, Any], errors: tuple[Diagnostic, ...]) -> CompileError:
     """Return the error that says everything that is wrong with a workflow."""
     listed = "\n".join(f"  {error}\n    {error.hint}" for error in errors)
-    count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
-    message = f"workflow {workflow.name} does not compile, {count}:\n{listed}"
+    message = f"workflow {workflow.name} does not compile, {counted(len(errors), 'error')}:\n{listed}"
     return CompileError(message, diagnostics=errors, hint=None)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly.errors import ShuttingDown
 from awaitly.execute.run import Run
+from awaitly.model.counts import counted
 from awaitly.policies.timeout import Expired, within
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Closing:
         roots = {run_id: active for run_id, active in self._runs.items() if active is None or _is_root(active)}
         left = tuple(run_id for run_id, active in roots.items() if active is None or not _has_ended(active))
         closed = Closed(ended=len(roots) - len(left), left=left, abandoned=abandoned)
-        _log.info("shut down: %d runs ended, %d go on where they are taken over", closed.ended, len(left))
+        _log.info("shut down: %s ended, %d left to be taken over", counted(closed.ended, "run"), len(left))
         if abandoned:
             _log.warning(
                 "the time to shut down was over while effects were under way, which are abandoned: %s",

@@ -9,6 +9,7 @@ from awaitly.execute.attempts import cancelling
 from awaitly.execute.course import CallCourse, Withheld
 from awaitly.execute.once import left_open, unsettled
 from awaitly.execute.outcomes import Outcome, failed, reported, succeeded, was
+from awaitly.model.counts import counted
 from awaitly.policies.retry import gave_up
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _why_no_other(retry: Any, attempts: int) -> str:
     if retry is None:
         return "not attempted again after a restart: the step is not retried any more"
     if retry.attempts is not None and attempts >= retry.attempts:
-        return f"not attempted again after a restart: retry allows {retry.attempts} attempts in all"
+        return f"not attempted again after a restart: retry allows {counted(retry.attempts, 'attempt')} in all"
     return f"not attempted again after a restart: within={retry.within!r} is over"
 
 

@@ -35,6 +35,7 @@ from opentelemetry.util.types import AttributeValue
 
 from awaitly.errors import AwaitlyError, UnexpectedError
 from awaitly.model import attributes as names
+from awaitly.model.counts import counted
 from awaitly.model.facts import (
     BreakerRejected,
     CacheHit,
@@ -463,7 +464,7 @@ class Tracing:
         if len(payload) <= LARGEST:
             with suppress(Exception):  # nested too deeply, or returned by redact and no JSON
                 return brief(redacted(value_of(payload), self._redact), LONGEST)
-        return f"({len(payload)} bytes)"
+        return f"({counted(len(payload), 'byte')})"
 
     def _enriched(self, span: Span, fact: Fact) -> None:
         if self._enrich is None:

@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from awaitly.model.clock import Clock
+from awaitly.model.counts import counted
 from awaitly.model.durations import Duration
 from awaitly.policies.course import Call, Course
 from awaitly.policies.options import check_count
@@ -178,7 +179,7 @@ class Bulkhead(Turns):
         queue = self.declared.queue
         if queue is None or len(self._line) < queue:
             return None
-        return f"has {len(self._line)} calls waiting, and queue is {queue}"
+        return f"has {counted(len(self._line), 'call')} waiting, and queue is {queue}"
 
     def check(self, cost: float) -> None:
         """Refuse a cost above the number of places."""

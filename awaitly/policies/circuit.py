@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from awaitly.errors import CircuitOpen
 from awaitly.model.clock import Clock
+from awaitly.model.counts import counted
 from awaitly.model.durations import humanised
 from awaitly.model.facts import BreakerClosed, BreakerHalfOpened, BreakerOpened
 from awaitly.policies.window import GRAIN, Latest, Recent, Window
@@ -54,12 +55,12 @@ class Rules:
     @property
     def span(self) -> str:
         """The window as text."""
-        return humanised(self.window) if self.window_calls is None else f"the last {self.window_calls} calls"
+        return humanised(self.window) if self.window_calls is None else f"the last {counted(self.window_calls, 'call')}"
 
     def verdict(self, seen: Window) -> str | None:
         """Return why a circuit that has seen these calls opens; None if it stays closed."""
         if self.failure_threshold is not None and seen.failures >= self.failure_threshold:
-            return f"{seen.failures} failure{'' if seen.failures == 1 else 's'} in {self.span}"
+            return f"{counted(seen.failures, 'failure')} in {self.span}"
         if seen.calls < self.minimum_calls:
             return None
         if self.failure_ratio is not None and seen.failures / seen.calls >= self.failure_ratio:

@@ -14,6 +14,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
 from awaitly.errors import StepDeadline, StepTimeout
+from awaitly.model.counts import counted
 from awaitly.model.durations import Duration, humanised, seconds
 from awaitly.model.facts import StepRetrying
 from awaitly.policies.backoff import Backoff, Jitter, Shape, asked
@@ -435,14 +436,10 @@ class Again:
 
 def gave_up(attempts: int, elapsed: float, refusals: int = 0) -> str:
     """Return what an error says of a call that is not tried again."""
-    counts = [_counted(attempts, "attempt")] if attempts or not refusals else []
+    counts = [counted(attempts, "attempt")] if attempts or not refusals else []
     if refusals:
-        counts.append(_counted(refusals, "refusal"))
+        counts.append(counted(refusals, "refusal"))
     return f"gave up after {' and '.join(counts)} in {humanised(elapsed)}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _keep(state: "RetryCallState", error: Exception) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from awaitly.execute.standing import Outgoing
 from awaitly.model.clock import Clock
+from awaitly.model.counts import counted
 from awaitly.model.durations import humanised
 from awaitly.policies.backoff import asked
 from awaitly.webhooks.events import Event
@@ -128,13 +129,14 @@ class Troubles:
         trouble = self._events.pop(told.run, None)
         if self._spell is not None and self._spell.said:
             _log.warning(
-                "outbox %s delivers again, after %s failed attempts in %s",
-                self._plan.name, self._spell.failures, humanised(now - self._spell.since),
+                "outbox %s delivers again, after %s in %s",
+                self._plan.name, counted(self._spell.failures, "failed attempt"), humanised(now - self._spell.since),
             )  # fmt: skip
         elif trouble is not None and trouble.named:
             _log.warning(
-                "outbox %s delivered event %s of run %s after %s failed attempts in %s",
-                self._plan.name, told.id, told.run, trouble.attempts, humanised(now - trouble.since),
+                "outbox %s delivered event %s of run %s after %s in %s",
+                self._plan.name, told.id, told.run, counted(trouble.attempts, "failed attempt"),
+                humanised(now - trouble.since),
             )  # fmt: skip
         self._spell = None
 
@@ -204,8 +206,8 @@ class Troubles:
         del self._events[told.run]
         self._counts.given_up += 1
         _log.error(
-            "outbox %s gave up event %s of run %s after %s attempts: %s",
-            self._plan.name, told.id, told.run, trouble.attempts, failure.reason,
+            "outbox %s gave up event %s of run %s after %s: %s",
+            self._plan.name, told.id, told.run, counted(trouble.attempts, "attempt"), failure.reason,
         )  # fmt: skip
 
     def _wait(self, trouble: _Trouble, failure: DeliveryFailed, now: float) -> None:

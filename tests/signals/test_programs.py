@@ -24,7 +24,7 @@ def test_its_runs_go_on_to_their_ends_and_then_it_ends_with_0(started: Started, 
 
     assert program.ended() == 0
     assert program.record("two:a").status is Status.SUCCEEDED
-    assert "1 runs ended, 0 go on" in program.errors
+    assert "shut down: 1 run ended, 0 left to be taken over" in program.errors
 
 
 def test_what_only_sleeps_is_given_back_at_once_and_goes_on_in_the_next_process(started: Started) -> None:
