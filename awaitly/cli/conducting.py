@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +41,7 @@ class Conduct:
         ways: the commands that go on from here.
         continues: the id of the run that may be there already, if it is known.
         existing: whether the store must be there already.
+        flags: the names of those that a new run is given.
     """
 
     workflows: Sequence[AnyWorkflow]
@@ -50,6 +51,7 @@ class Conduct:
     store: str | None = None
     quiet: bool = False
     existing: bool = False
+    flags: Collection[str] = ()
 
 
 async def conducted(conduct: Conduct) -> Ended:
@@ -64,7 +66,7 @@ async def conducted(conduct: Conduct) -> Ended:
     stopping = _Stopping()
     # Signals are heeded until the runtime is shut down, which takes as long as the step that is under way.
     with screen.showing(), Interrupts(stopping.say).heeded() as interrupts:
-        async with make(conduct.store, [screen.notice], conduct.workflows) as runtime:
+        async with make(conduct.store, [screen.notice], conduct.workflows, conduct.flags) as runtime:
             began = time.time()
             handle = await interrupts.until(_begun(conduct, runtime))
             stopping.again = conduct.ways.again(handle.id)

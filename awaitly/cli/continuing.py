@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -103,7 +103,7 @@ def fork(
     plan: bool,
 ) -> int:
     """Start a new run from what another recorded before a step."""
-    workflows = _workflows(targets, quiet)
+    workflows = _workflows(targets, quiet, flags)
     data = read_input(given) if given is not None else None
 
     async def arguments(runtime: Runtime) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -125,13 +125,13 @@ def fork(
         found.check()
         _print_plan(found, {name: spec.effect for workflow in workflows for name, spec in workflow.graph.steps.items()})
         return 0
-    return _finished(workflows, targets, begin, as_json, quiet, store)
+    return _finished(workflows, targets, begin, as_json, quiet, store, flags=flags)
 
 
-def _workflows(targets: tuple[str, ...], quiet: bool) -> list[AnyWorkflow]:
+def _workflows(targets: tuple[str, ...], quiet: bool, flags: Collection[str] = ()) -> list[AnyWorkflow]:
     """Return the workflows of some targets; what the compiler warns of is said first, as by ``run``."""
     named, settings = {target: workflow_of(target) for target in targets}, read_settings()
-    for graph in graphs_in_force(named, settings).values():
+    for graph in graphs_in_force(named, settings, flags).values():
         warn_of(graph, settings, quiet=quiet)
     return list(named.values())
 
@@ -160,11 +160,13 @@ def _finished(
     quiet: bool,
     store: str | None,
     continues: str | None = None,
+    flags: Collection[str] = (),
 ) -> int:
     ways = Ways(targets=targets, store=store)
     conduct = Conduct(
-        workflows=workflows, begin=begin, ways=ways, continues=continues, store=store, quiet=quiet, existing=True
-    )
+        workflows=workflows, begin=begin, ways=ways, continues=continues, store=store, quiet=quiet, existing=True,
+        flags=flags,
+    )  # fmt: skip
     return finished(asyncio.run, conducted(conduct), ways, as_json)
 
 

@@ -1,7 +1,8 @@
 """Workflows of targets as a runtime would compile them: with the operator's settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from awaitly.cli.flagging import GivenFlags
 from awaitly.cli.targets import AnyWorkflow
 from awaitly.compile.library import Library
 from awaitly.flags.settings import SettingsFlags
@@ -9,9 +10,10 @@ from awaitly.model.graph import Diagnostic, Graph, Severity
 from awaitly.settings import Settings
 
 
-def library_of(settings: Settings) -> Library:
+def library_of(settings: Settings, flags: Iterable[str] = ()) -> Library:
     """Return what compiles workflows with these settings; its warnings are in their graphs alone."""
-    return Library(settings, lambda binding: binding, (SettingsFlags(settings.flags),), warn=lambda found: None)
+    providers = SettingsFlags(settings.flags), GivenFlags(flags)
+    return Library(settings, lambda binding: binding, providers, warn=lambda found: None)
 
 
 def graph_in_force(workflow: AnyWorkflow, settings: Settings) -> Graph:
@@ -23,13 +25,15 @@ def graph_in_force(workflow: AnyWorkflow, settings: Settings) -> Graph:
     return _seen(library_of(settings).program(workflow).graph) if compiles(workflow.graph) else workflow.graph
 
 
-def graphs_in_force(workflows: Mapping[str, AnyWorkflow], settings: Settings) -> dict[str, Graph]:
-    """Return the graphs of workflows that belong together, by their targets, likewise.
+def graphs_in_force(
+    workflows: Mapping[str, AnyWorkflow], settings: Settings, flags: Iterable[str] = ()
+) -> dict[str, Graph]:
+    """Return the graphs of workflows that belong together, by their targets, likewise; a run is given some flags.
 
     Raises:
         ConfigurationError: Also for settings that name what none of them has.
     """
-    library = library_of(settings)
+    library = library_of(settings, flags)
     sound = {target: workflow for target, workflow in workflows.items() if compiles(workflow.graph)}
     if len(sound) == len(workflows):
         library.add(list(sound.values()))

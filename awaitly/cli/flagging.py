@@ -1,15 +1,32 @@
 """--flag NAME=VALUE: the values of feature flags for one run."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
-from awaitly.flags.provider import FlagValue, scalar
-from awaitly.model.names import overlaid
+from awaitly.flags.provider import Decision, Flag, FlagContext, FlagValue, scalar
+from awaitly.model.names import overlaid, spelt
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class GivenFlags:
+    """Knows the flags of the command line, so that nobody warns of them; it is the run that has their values."""
+
+    name = "command line"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(map(spelt, names))
+
+    async def decide(self, flag: Flag, context: FlagContext) -> Decision | None:
+        """Leave it to others: the run may be another one, which is continued."""
+        return None
+
+    def knows(self, flag: str) -> bool:
+        """Return whether it was given."""
+        return spelt(flag) in self._names
 
 
 def flags_option(command: F) -> F:

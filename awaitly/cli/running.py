@@ -1,6 +1,7 @@
 """``awaitly run``: execute a workflow, or continue one of its runs, and show it."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,20 +85,21 @@ def run(
 
     ways = Ways(targets=(target,), store=store, began=True)
     settings = read_settings()
-    warn_of(graphs_in_force({target: workflow}, settings)[target], settings, quiet=quiet)
+    warn_of(graphs_in_force({target: workflow}, settings, flags)[target], settings, quiet=quiet)
 
     if not workflow.declared.durable:
-        work = _locally(workflow, arguments or arguments_of(found, {}), store)
+        work = _locally(workflow, arguments or arguments_of(found, {}), store, flags)
     else:
         begin = _Start(workflow=workflow, id=run_id, arguments=arguments)
-        work = conducted(
-            Conduct(workflows=[workflow], begin=begin, ways=ways, continues=run_id, store=store, quiet=quiet)
+        conduct = Conduct(
+            workflows=[workflow], begin=begin, ways=ways, continues=run_id, store=store, quiet=quiet, flags=flags
         )
+        work = conducted(conduct)
     return finished(asyncio.run, work, ways, as_json)
 
 
-async def _locally(workflow: AnyWorkflow, given: Arguments, store: str | None) -> Ended:
-    async with runtime_on(store) as runtime:
+async def _locally(workflow: AnyWorkflow, given: Arguments, store: str | None, flags: Iterable[str]) -> Ended:
+    async with runtime_on(store, flags=flags) as runtime:
         with Interrupts(lambda twice: None).heeded() as interrupts:
             result: Ok[Any] | Err[Any] = await interrupts.until(runtime.run(workflow, *given.args, **given.kwargs))
     return Ended(id=workflow.per_run.id or "", workflow=workflow.name, result=result, durable=False)

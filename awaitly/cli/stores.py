@@ -1,13 +1,14 @@
 """--store: the store that a command works on."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from awaitly.cli.failing import leave_log
+from awaitly.cli.flagging import GivenFlags
 from awaitly.cli.targets import AnyWorkflow
 from awaitly.errors import StoreError
 from awaitly.observe.bus import Sink
@@ -36,11 +37,23 @@ def settings_with(store: str | None) -> Settings:
     return read_settings() if store is None else read_settings(store=store)
 
 
-def runtime_on(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
-    """Return a runtime on the chosen store, not opened yet. It executes what it is asked for and nothing else."""
+def runtime_on(
+    store: str | None,
+    sinks: Sequence[Sink] = (),
+    workflows: Sequence[AnyWorkflow] = (),
+    flags: Iterable[str] = (),
+) -> Runtime:
+    """Return a runtime on the chosen store, not opened yet. It executes what it is asked for and nothing else.
+
+    Args:
+        store: As given.
+        sinks: Who is told what happens.
+        workflows: What it knows.
+        flags: Those that its run is given.
+    """
     settings = settings_with(store)
     leave_log(settings)
-    runtime = Runtime(settings, sinks=sinks, workflows=workflows, recover=False)
+    runtime = Runtime(settings, sinks=sinks, workflows=workflows, flags=GivenFlags(flags), recover=False)
     runtime.sends = "with others"  # what is left is sent when the result has been printed
     return runtime
 
@@ -57,14 +70,19 @@ def looking_runtime(store: str | None, workflows: Sequence[AnyWorkflow] = ()) ->
     return runtime
 
 
-def existing_runtime(store: str | None, sinks: Sequence[Sink] = (), workflows: Sequence[AnyWorkflow] = ()) -> Runtime:
+def existing_runtime(
+    store: str | None,
+    sinks: Sequence[Sink] = (),
+    workflows: Sequence[AnyWorkflow] = (),
+    flags: Iterable[str] = (),
+) -> Runtime:
     """Return a runtime on a store that is there already: continuing runs does not make a database.
 
     Raises:
         StoreError: As above.
     """
     _check_exists(store)
-    return runtime_on(store, sinks, workflows)
+    return runtime_on(store, sinks, workflows, flags)
 
 
 def _check_exists(store: str | None) -> None:

@@ -140,6 +140,17 @@ def test_a_warning_of_a_flag_says_that_a_program_may_define_it_itself(awaitly: A
     assert "what a program defines by itself, with Runtime(flags=...), is not seen here" in answer.out
 
 
+def test_a_flag_that_is_given_to_the_run_is_not_warned_of(awaitly: Awaitly) -> None:
+    input = ("--input", '"pot"')
+
+    answer = awaitly("run", f"{FLOWS}:shipped", "--id", "s", *input, "--flag", "Carrier=bike")
+    fork = awaitly("runs", "fork", "s", "--target", f"{FLOWS}:shipped", "--at", "ship", "--flag", "carrier=bike")
+
+    for said in (answer.err, fork.err):
+        assert "'carrier'" not in said
+        assert said.count("warning [unknown-flag]: flag 'new-post' of workflow shipped") == 1
+
+
 def test_warnings_of_a_run_that_is_continued_look_like_those_of_a_new_one(awaitly: Awaitly) -> None:
     awaitly("run", f"{FLOWS}:shipped", "--id", "s", "--input", '"pot"')
 
