@@ -16,6 +16,7 @@ from awaitly.cli.targets import AnyWorkflow
 from awaitly.cli.ways import Ways
 from awaitly.declare.workflow import RunHandle
 from awaitly.errors import AwaitlyError, ChangedArguments, Mismatch
+from awaitly.model.state import Status
 from awaitly.result import Err, Ok
 from awaitly.runtime import Runtime
 
@@ -119,7 +120,8 @@ async def _elsewhere(ways: Ways, runtime: Runtime, run_id: str) -> str:
     record = await runtime.record(run_id)
     if record.status.ended or record.owner in (None, runtime.owner):
         return ""
-    return f", which another process executes: waiting for its result (its steps: {ways.watch(run_id)})"
+    has = "has queued" if record.status is Status.QUEUED else "executes"
+    return f", which another process {has}: waiting for its result (its steps: {ways.watch(run_id)})"
 
 
 async def _add_ways(error: AwaitlyError, conduct: Conduct, runtime: Runtime, run_id: str) -> None:

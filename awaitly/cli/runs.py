@@ -25,11 +25,15 @@ from awaitly.model.state import RunRecord, Status
 from awaitly.render.payloads import failure_of
 from awaitly.render.rows import fitted
 from awaitly.render.tracebacks import without_own_frames
+from awaitly.runtime import Runtime
 
 _COLOURS = {
     Status.SUCCEEDED: "green", Status.FAILED: "bold red", Status.CANCELLED: "yellow",
-    Status.RUNNING: "cyan", Status.PENDING: "blue",
+    Status.RUNNING: "cyan", Status.QUEUED: "blue", Status.PENDING: "blue",
 }  # fmt: skip
+_INTERRUPTED = "interrupted"  # as a status: what counts as running or queued, and its process is gone
+_UNDER_WAY = (Status.RUNNING, Status.QUEUED)
+_PAGE = 1000
 _LONGEST = 400  # lines
 _TIMES = ("due", "since", "deadline")  # fields of facts that are times
 
@@ -41,14 +45,18 @@ def runs() -> None:
 
 @runs.command("list")
 @click.option("--workflow", "-w", metavar="NAME", help="Only runs of this workflow.")
-@click.option("--status", "-s", type=click.Choice([status.value for status in Status]), help="Only runs in this state.")
+@click.option(
+    "--status",
+    "-s",
+    type=click.Choice([*(status.value for status in Status), _INTERRUPTED]),
+    help="Only runs in this state; those that are interrupted count as running or queued, too.",
+)
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 @store_option
 def list_runs(workflow: str | None, status: str | None, limit: int, as_json: bool, store: str | None) -> int:
     """List runs, newest first."""
-    chosen = Status(status) if status else None
-    found, interrupted = asyncio.run(_list(store, workflow, chosen, limit))
+    found, interrupted = asyncio.run(_list(store, workflow, status, limit))
     if as_json:
         print_json([_document(record, record.id in interrupted) for record in found])
     elif found:
@@ -59,11 +67,26 @@ def list_runs(workflow: str | None, status: str | None, limit: int, as_json: boo
 
 
 async def _list(
-    store: str | None, workflow: str | None, status: Status | None, limit: int
+    store: str | None, workflow: str | None, status: str | None, limit: int
 ) -> tuple[Sequence[RunRecord], frozenset[str]]:
     async with looking_runtime(store) as runtime:
-        found = await runtime.runs(workflow=workflow, status=status, limit=limit)
+        if status == _INTERRUPTED:
+            found = await _interrupted(runtime, workflow, limit)
+        else:
+            found = await runtime.runs(workflow=workflow, status=Status(status) if status else None, limit=limit)
         return found, await runtime.interrupted(found)
+
+
+async def _interrupted(runtime: Runtime, workflow: str | None, limit: int) -> Sequence[RunRecord]:
+    """Return the runs whose process is gone, newest first: a store does not know that, so each is asked about."""
+    found: list[RunRecord] = []
+    for status in _UNDER_WAY:
+        before, left = None, limit
+        while left > 0 and (page := await runtime.runs(workflow=workflow, status=status, limit=_PAGE, before=before)):
+            gone = await runtime.interrupted(page)
+            found += [record for record in page if record.id in gone][:left]
+            before, left = page[-1].id, left - len(gone)
+    return sorted(found, key=lambda record: record.created, reverse=True)[:limit]
 
 
 def _listing(records: Sequence[RunRecord], interrupted: frozenset[str]) -> Table:
@@ -79,7 +102,7 @@ def _listing(records: Sequence[RunRecord], interrupted: frozenset[str]) -> Table
 
 
 def _state(record: RunRecord, interrupted: bool) -> Text:
-    status, colour = ("interrupted", "yellow") if interrupted else (record.status.value, _COLOURS[record.status])
+    status, colour = (_INTERRUPTED, "yellow") if interrupted else (record.status.value, _COLOURS[record.status])
     cancelling = record.cancel_requested is not None and not record.status.ended
     return Text(f"{status}{', to be cancelled' if cancelling else ''}", colour)
 
@@ -129,8 +152,9 @@ def _print_history(history: History) -> None:
     end = history.facts[-1]
     if isinstance(end, RunFinished) and record.status is not Status.SUCCEEDED:
         _print_failure(record, end)
-    if record.status is Status.RUNNING and not history.interrupted:
-        console.print(f"not ended; watch it with: {command('runs', 'watch', record.id)}")
+    if record.status in _UNDER_WAY and not history.interrupted:
+        queued = ": it is queued until its process has room" if record.status is Status.QUEUED else ""
+        console.print(f"not ended{queued}; watch it with: {command('runs', 'watch', record.id)}")
     elif not record.status.ended:
         console.print(f"not ended; continue with: {command('runs', 'resume', record.id)} --target TARGET")
 

@@ -46,10 +46,10 @@ async def _until_ended(screen: Screen, ways: Ways, runtime: Runtime, run_id: str
     screen.follow(run_id, record.workflow, shown_store(runtime), facts)
     seen, said = len(facts), None
     while not (facts and isinstance(facts[-1], RunFinished)):
-        forsaken = await _forsaken(ways, runtime, run_id)
-        if forsaken is not None and forsaken != said:
-            screen.say(forsaken)
-        said = forsaken
+        idle = await _forsaken(ways, runtime, run_id) or await _queued(runtime, run_id)
+        if idle is not None and idle != said:
+            screen.say(idle)
+        said = idle
         await asyncio.sleep(_INTERVAL)
         facts = await runtime.facts(run_id, after=seen - 1)
         screen.add(run_id, record.workflow, facts)
@@ -57,6 +57,13 @@ async def _until_ended(screen: Screen, ways: Ways, runtime: Runtime, run_id: str
     record = await runtime.record(run_id)
     click.echo(f"{run_id} has {record.status}" if record.status is not Status.CANCELLED else f"{run_id} was cancelled")
     return 0 if record.status is Status.SUCCEEDED else FAILED
+
+
+async def _queued(runtime: Runtime, run_id: str) -> str | None:
+    """Return what to say of a run that waits for room; None if it does not."""
+    if (await runtime.record(run_id)).status is not Status.QUEUED:
+        return None
+    return f"{run_id} is queued: its process executes as many runs as it may, and comes to this one when there is room"
 
 
 async def _forsaken(ways: Ways, runtime: Runtime, run_id: str) -> str | None:

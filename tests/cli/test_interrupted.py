@@ -83,6 +83,95 @@ def test_a_run_whose_process_is_gone_is_shown_as_interrupted(
     assert awaitly("runs", "list").out.splitlines()[1].split()[2:6] == ["interrupted,", "to", "be", "cancelled"]
 
 
+CROWDED = """
+import asyncio, sys
+from pathlib import Path
+from awaitly import Runtime
+from awaitly.settings import Settings
+from tests.cli.flows.orders import gated
+
+async def main():
+    async with Runtime(Settings(max_active_runs=1), workflows=[gated]) as rt:
+        for id in ("first", "second"):
+            await rt.start(gated.options(id=id), Path(sys.argv[1]), Path(sys.argv[2]))
+        await rt.until_signal()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def crowded(ledger: Path, gate: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Return a process that executes one run, while a second one waits for room."""
+    started = subprocess.Popen([sys.executable, "-c", CROWDED, str(ledger), str(gate)], env=environment())
+    until(lambda: len(lines(ledger)) == 2)
+    yield started
+    started.kill()
+    started.wait()
+
+
+def listed(awaitly: Awaitly, *words: str) -> list[list[str]]:
+    """Return ids and statuses of what is listed."""
+    rows = (line.split() for line in awaitly("runs", "list", *words).out.splitlines()[1:])
+    return [[row[0], row[2]] for row in rows]
+
+
+@pytest.mark.usefixtures("crowded")
+def test_a_run_that_waits_for_room_is_shown_as_queued(awaitly: Awaitly) -> None:
+    until(lambda: len(listed(awaitly)) == 2)
+
+    assert listed(awaitly) == [["second", "queued"], ["first", "running"]]
+    assert listed(awaitly, "--status", "queued") == [["second", "queued"]]
+    assert listed(awaitly, "--status", "running") == [["first", "running"]]
+    shown = awaitly("runs", "show", "second").out.splitlines()
+    assert shown[0] == "second  gated  queued"
+    assert shown[-1] == ("not ended: it is queued until its process has room; watch it with: awaitly runs watch second")
+
+
+def test_who_watches_it_hears_that_it_is_queued_and_then_what_it_does(
+    process: Start, crowded: "subprocess.Popen[bytes]", gate: Path
+) -> None:
+    until(lambda: Path("awaitly.db").exists())
+    watching = process("runs", "watch", "second")
+    assert watching.stderr is not None
+    watching.stderr.readline()
+    told = watching.stderr.readline()
+    gate.touch()
+    out, err = watching.communicate(timeout=PATIENCE)
+
+    assert told == (
+        "second is queued: its process executes as many runs as it may, and comes to this one when there is room\n"
+    )
+    assert (watching.returncode, out) == (0, "second has succeeded\n")
+    assert [line.split()[1] for line in err.splitlines()] == ["record", "wait_for_file", "record"]
+
+
+def test_a_run_that_waited_for_room_is_cancelled_by_another_process_while_it_waits(
+    awaitly: Awaitly, crowded: "subprocess.Popen[bytes]", ledger: Path
+) -> None:
+    until(lambda: len(listed(awaitly)) == 2)
+
+    assert awaitly("runs", "cancel", "second").out == "second will be cancelled\n"
+    until(lambda: listed(awaitly, "--status", "cancelled") == [["second", "cancelled"]])
+    assert len(lines(ledger)) == 2
+    assert listed(awaitly, "--status", "running") == [["first", "running"]]
+
+
+def test_interrupted_runs_can_be_asked_for_those_that_were_queued_too(
+    awaitly: Awaitly, crowded: "subprocess.Popen[bytes]"
+) -> None:
+    until(lambda: len(listed(awaitly)) == 2)
+    assert awaitly("runs", "list", "--status", "interrupted").out == "no runs\n"
+    crowded.kill()
+    crowded.wait()
+
+    both = [["second", "interrupted"], ["first", "interrupted"]]
+    assert listed(awaitly, "--status", "interrupted") == both
+    assert listed(awaitly, "--status", "interrupted", "--limit", "1") == both[:1]
+    assert listed(awaitly, "--status", "interrupted", "--workflow", "other") == []
+    assert listed(awaitly, "--status", "queued") == both[:1]
+
+
 def test_ctrl_c_lets_the_step_finish_and_says_how_to_continue(
     process: Start, awaitly: Awaitly, ledger: Path, gate: Path, given: str
 ) -> None:
