@@ -47,6 +47,14 @@ except AwaitlyError as error:
 ```
 """
 
+AGAIN = """\
+## What may be tried again
+
+`error.retryable` says whether another attempt, later or in another process, may succeed where this one failed. It is
+true of those below, and false of all others of awaitly's. [Retries](policies.md#which-errors-are-retried) of steps go by it. `Overloaded` and
+`ShuttingDown` are raised where a run is started: an HTTP client gets [503 for them](shutdown.md#a-web-application).
+"""
+
 RAISED = """\
 ## Raised or returned
 
@@ -141,9 +149,17 @@ def written() -> str:
     return "\n".join(_parts())
 
 
+def retryable() -> str:
+    """Return the list of the errors that may be tried again."""
+    again = [cls for cls in classes() if issubclass(cls, AwaitlyError) and cls.retryable]
+    return "\n".join(f"- `{cls.__name__}`, [`{cls.code}`](#{cls.code})" for cls in again) + "\n"
+
+
 def _parts() -> Iterator[str]:
     raised, found, shown = entries()
     yield INTRODUCTION
+    yield AGAIN
+    yield retryable()
     yield RAISED
     yield from map(str, raised)
     yield FOUND
