@@ -232,7 +232,7 @@ def _ended_at_exit(exits: Event, enders: Sequence[Thread]) -> None:
     exits.set()
     with suppress(KeyboardInterrupt):  # who is in a hurry goes without
         if not _joined(enders, AT_EXIT):
-            _log.warning("traces and metrics that were left could not be sent within %d seconds: they are lost", AT_EXIT)
+            _log.warning("what was left of traces and metrics could not be sent within %d seconds: it is lost", AT_EXIT)
 
 
 def _joined(threads: Sequence[Thread], timeout: float) -> bool:
