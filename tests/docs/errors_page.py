@@ -52,7 +52,9 @@ AGAIN = """\
 
 `error.retryable` says whether another attempt, later or in another process, may succeed where this one failed. It is
 true of those below, and false of all others of awaitly's.
-[Retries](policies.md#which-errors-are-retried) of steps go by it. `Overloaded` and `ShuttingDown` are raised where a run is started: an HTTP client gets [503 for them](shutdown.md#a-web-application).
+[Retries](policies.md#which-errors-are-retried) of steps go by it.
+`Overloaded` and `ShuttingDown` are raised where a run is started: an HTTP client gets
+[503 for them](shutdown.md#a-web-application).
 """
 
 RAISED = """\
