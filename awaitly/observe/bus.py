@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from awaitly.model.facts import Fact
 from awaitly.model.notice import Choosy, Notice, Watcher
+from awaitly.observe.surviving import survive
 
 __all__ = ["CAPACITY", "Bus", "Notice", "Sink"]
 
@@ -51,8 +52,9 @@ class Bus:
         for tell in told:
             try:
                 tell(notice)
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whoever watches must not harm a run
-                self._complain(tell)
+            except BaseException as error:  # noqa: BLE001 - whoever watches must not harm a run
+                if survive(error):
+                    self._complain(tell)
 
     def wants(self, kind: type[Fact]) -> bool:
         """Return whether anybody is told of facts of a kind; otherwise they need not be made."""

@@ -62,6 +62,7 @@ from awaitly.model.facts import (
 from awaitly.model.notice import Notice
 from awaitly.model.plain import brief, value_of
 from awaitly.model.secrets import Redact, redacted
+from awaitly.observe.surviving import survive
 
 WAITING: Final = 1000  # spans of starts that have not become runs here
 FRESH: Final = 10.0  # seconds in which a start that finds an unfinished run has taken it over
@@ -197,8 +198,8 @@ class Tracing:
             if known is None:
                 return self._begin(run_id, workflow)
             trace.get_current_span().add_link(known.span.get_span_context())
-        except Exception:  # noqa: BLE001 - samplers and processors are foreign code, and must not harm a start
-            self._complain("an OpenTelemetry SDK failed to begin the span of a run")
+        except BaseException as error:  # noqa: BLE001 - samplers and processors are foreign code
+            self._survive(error, "an OpenTelemetry SDK failed to begin the span of a run")
         return ""
 
     def here(self) -> Callable[[], object]:
@@ -462,8 +463,10 @@ class Tracing:
     def _text(self, payload: bytes) -> str:
         """Return what may be seen of a stored value."""
         if len(payload) <= LARGEST:
-            with suppress(Exception):  # nested too deeply, or returned by redact and no JSON
+            try:
                 return brief(redacted(value_of(payload), self._redact), LONGEST)
+            except BaseException as error:  # noqa: BLE001 - nested too deeply, or redact is to blame
+                survive(error)
         return f"({counted(len(payload), 'byte')})"
 
     def _enriched(self, span: Span, fact: Fact) -> None:
@@ -471,11 +474,11 @@ class Tracing:
             return
         try:
             self._enrich(span, fact)
-        except Exception:  # noqa: BLE001 - foreign code, which must not leave a span open
-            self._complain("enrich= of Tracing failed")
+        except BaseException as error:  # noqa: BLE001 - foreign code, which must not leave a span open
+            self._survive(error, "enrich= of Tracing failed")
 
-    def _complain(self, what: str) -> None:
-        if not self._failed:
+    def _survive(self, error: BaseException, what: str) -> None:
+        if survive(error) and not self._failed:
             self._failed = True
             _log.exception("%s; further failures of it are not logged", what)
 

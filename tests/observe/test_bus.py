@@ -119,16 +119,52 @@ def test_a_sink_that_ends_its_thread_gets_the_next_notice_all_the_same(caplog: p
     assert "exiting" in caplog.text
 
 
-def test_a_watcher_that_cancels_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    def cancelling(notice: Notice) -> None:
-        raise asyncio.CancelledError
+class Outside(BaseException):
+    """No Exception, as what `pytest.fail()` raises."""
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, Outside])
+def test_whatever_a_watcher_raises_harms_nobody(raised: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Notice] = []
+
+    def failing(notice: Notice) -> None:
+        raise raised
 
     async def story() -> None:
-        publish(Bus(watchers=[cancelling]), 2)
+        publish(Bus(watchers=[failing, told.append]), 2)
 
     asyncio.run(story())
 
+    assert len(told) == 2
     assert caplog.text.count("failed to watch a run") == 1
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_what_is_raised_in_a_watcher_to_end_the_process_ends_it_once_the_run_waits(
+    raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Notice] = []
+
+    def ending(notice: Notice) -> None:
+        raise raised
+
+    async def story() -> None:
+        publish(Bus(watchers=[ending, told.append]))
+        assert len(told) == 1
+        await asyncio.Event().wait()
+
+    with pytest.raises(raised):
+        asyncio.run(story())
+
+    assert caplog.text == ""
+
+
+def test_what_is_raised_to_end_the_process_is_raised_at_once_where_no_loop_is_running() -> None:
+    def ending(notice: Notice) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        publish(Bus(watchers=[ending]))
 
 
 def test_what_does_not_fit_into_the_queue_of_a_blocked_sink_is_dropped_and_counted() -> None:

@@ -864,6 +864,47 @@ def test_an_enrich_that_raises_harms_nobody_and_is_reported_once(
     ]
 
 
+class Outside(BaseException):
+    """No Exception, as what `pytest.fail()` raises."""
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, Outside])
+@pytest.mark.parametrize("kind", [RunStarted, StepStarted, StepFinished, RunFinished])
+def test_whatever_enrich_raises_harms_no_run_and_leaves_no_span_open(
+    world: World, raised: type[BaseException], kind: type[Fact]
+) -> None:
+    def enrich(span: Span, fact: Fact) -> None:
+        if isinstance(fact, kind):
+            raise raised
+
+    assert world.run(paying, "visa", watchers=[world.tracing(enrich=enrich)]) == Ok("payment with visa")
+
+    assert [span.attributes["awaitly.outcome"] for span in world.received()] == ["value", "value"]
+
+
+def test_what_is_raised_in_enrich_to_end_the_process_ends_it_and_not_the_step(world: World) -> None:
+    charged = []
+
+    @step
+    async def charging(card: str) -> str:
+        charged.append(card)
+        return f"payment with {card}"
+
+    @workflow(key="paying once")
+    async def paying_once(card: str) -> str:
+        return await charging(card)
+
+    def enrich(span: Span, fact: Fact) -> None:
+        if isinstance(fact, StepStarted):
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        world.run(paying_once, "visa", watchers=[world.tracing(enrich=enrich)])
+
+    assert world.run(paying_once, "visa") == Ok("payment with visa")
+    assert charged == ["visa"]
+
+
 # What is sent away.
 
 
@@ -910,6 +951,16 @@ def test_what_redact_fails_at_is_masked(world: World) -> None:
     world.run(visiting, "ada", "hush", watchers=[world.tracing(inputs=True, redact=redact)])
 
     assert by_name(world.received())["workflow visiting"].attributes["awaitly.input"] == '"***"'
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, Outside])
+def test_whatever_redact_raises_harms_no_run_and_leaves_no_span_open(world: World, raised: type[BaseException]) -> None:
+    def redact(name: str, value: object) -> object:
+        raise raised
+
+    world.run(visiting, "ada", "hush", watchers=[world.tracing(inputs=True, redact=redact)])
+
+    assert [span.name for span in world.received()] == ["step login", "workflow visiting"]
 
 
 def test_of_long_values_the_beginning_is_recorded_of_very_long_ones_their_size(world: World) -> None:
