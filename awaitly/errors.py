@@ -59,6 +59,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from traceback import format_exception
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform, get_args
 
+from awaitly.texts import valid
+
 DOCS_URL = "https://awaitly.dev/errors/#"
 
 ConfigurationCode = Literal[
@@ -137,10 +139,11 @@ class AwaitlyError(Exception):
             cls.code = cls.codes[0]
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
+        message = valid(message)  # it quotes what people wrote, and is stored, logged and sent
         super().__init__(message)
         self.message = message
         if hint is not None:
-            self.hint = hint
+            self.hint = valid(hint)
         if code is not None:
             self.code = code
 
@@ -248,10 +251,10 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
         super().__init__(message, hint=hint)
         if cause_code is not None:
             self.cause_code = cause_code
-        self.type_name = type_name
-        self.notes = tuple(notes)
+        self.type_name = valid(type_name)
+        self.notes = tuple(valid(note) for note in notes)
         self.step = step
-        self.traceback = traceback
+        self.traceback = None if traceback is None else valid(traceback)
 
     @classmethod
     def of(cls, error: BaseException, *, step: str | None = None) -> "UnexpectedError":
@@ -263,9 +266,9 @@ class UnexpectedError(AwaitlyError, code="unexpected-error"):
         unexpected = cls(
             ours.message if ours else _text(error),
             type_name=_type_name(type(error)),
-            notes=[str(note) for note in getattr(error, "__notes__", ())],
+            notes=_notes(error),
             step=step,
-            traceback="".join(format_exception(error)) if error.__traceback__ else None,
+            traceback=_traceback(error),
             cause_code=ours.code if ours else None,
             hint=(ours.hint or None) if ours else None,
         )
@@ -293,6 +296,22 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - the error's own __str__ is foreign code, and must not hide the error
         return "<no text: its __str__ failed>"
+
+
+def _notes(error: BaseException) -> list[str]:
+    try:
+        return [str(note) for note in getattr(error, "__notes__", ())]
+    except Exception:  # noqa: BLE001 - anything can be assigned to __notes__
+        return []
+
+
+def _traceback(error: BaseException) -> str | None:
+    if error.__traceback__ is None:
+        return None
+    try:
+        return "".join(format_exception(error))
+    except Exception:  # noqa: BLE001 - it asks the error for its text, its causes and more
+        return None
 
 
 class StepTimeout(AwaitlyError, code="step-timeout"):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from awaitly.errors import DeadlineExceeded, Failure, RunCancelled, UnexpectedError, Unserialisable, UnwrapError
-from awaitly.execute.outcomes import Outcome, carried, raisable
+from awaitly.execute.outcomes import Outcome, carried, encoded, raisable
 from awaitly.model.facts import Ending, RunFinished
 from awaitly.model.program import Program
 from awaitly.result import Err, Ok
@@ -93,11 +93,7 @@ def _expected(program: Program, error: BaseException, delivered: Sequence[BaseEx
 
 def _failed(program: Program, ending: Ending, error: Any) -> tuple[Outcome, bytes]:
     name = program.graph.workflow
-    try:
-        payload, kept = program.failure.roundtrip(error)
-    except Unserialisable as problem:
-        ending = Ending.UNEXPECTED
-        payload, kept = program.failure.roundtrip(UnexpectedError.of(problem, step=name))
+    ending, payload, kept = encoded(program.failure, ending, error, name)
     if ending in (Ending.CANCELLED, Ending.DEADLINE):
         kept = error
     return Outcome(ending, error=kept, raised=raisable(kept, name)), payload

@@ -71,12 +71,29 @@ def failed(binding: StepBinding, error: BaseException) -> tuple[Outcome, bytes]:
 
 
 def _encoded_error(codec: ValueCodec, ending: Ending, error: Any, step: str) -> tuple[Outcome, bytes]:
-    try:
-        payload, restored = codec.roundtrip(error)
-    except Unserialisable as problem:
-        ending = Ending.UNEXPECTED
-        payload, restored = codec.roundtrip(UnexpectedError.of(problem, step=step))
+    ending, payload, restored = encoded(codec, ending, error, step)
     return Outcome(ending, error=restored, raised=raisable(restored, step)), payload
+
+
+def encoded(codec: ValueCodec, ending: Ending, error: Any, name: str) -> tuple[Ending, bytes, Any]:
+    """Encode a failure of a step or a workflow, whatever it is: one that cannot be stored is an unexpected one."""
+    try:
+        return ending, *codec.roundtrip(error)
+    except Unserialisable as problem:
+        if isinstance(error, UnexpectedError):
+            payload, restored = codec.roundtrip(_bare(error))
+            restored.__cause__ = error.__cause__  # here, if not in the store
+            return ending, payload, restored
+        unexpected = UnexpectedError.of(problem, step=name)
+    return encoded(codec, Ending.UNEXPECTED, unexpected, name)
+
+
+def _bare(error: UnexpectedError) -> UnexpectedError:
+    """Return the same without whatever else it carries, such as causes: only text, which can always be stored."""
+    return UnexpectedError(
+        error.message, type_name=error.type_name, notes=error.notes, step=error.step, traceback=error.traceback,
+        cause_code=error.cause_code, hint=error.hint,
+    )  # fmt: skip
 
 
 def reported(binding: StepBinding, payload: bytes) -> Exception:

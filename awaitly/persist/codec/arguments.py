@@ -10,11 +10,11 @@ from types import GenericAlias
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from awaitly.errors import Unserialisable, UnstorableType
 from awaitly.persist.codec.compiler import Compiler
-from awaitly.persist.codec.node import Misfit, Node, Tree, wrong
+from awaitly.persist.codec.node import Misfit, Node, Tree, written, wrong
 from awaitly.persist.codec.typed import CANONICAL, EXACT, cause_of, corrupt, parse, refusal
 
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
@@ -80,7 +80,7 @@ class ArgumentsCodec:
         """
         try:
             return blake2b(to_json(self._keys(*args, **kwargs)), digest_size=16).hexdigest()
-        except Misfit:
+        except (Misfit, PydanticSerializationError):  # looked at again, one argument after another
             return blake2b(self._lenient(args, kwargs), digest_size=16).hexdigest()
         except (ValueError, RecursionError) as error:
             raise self._refusal(error) from error
@@ -99,9 +99,9 @@ class ArgumentsCodec:
                 except Misfit:
                     raise self._refusal(misfit.at(name)) from None
         try:
-            return to_json(trees)
-        except ValueError as error:
-            raise self._refusal(error) from error
+            return _written(trees)
+        except (Misfit, ValueError) as error:
+            raise self._refusal(error) from cause_of(error)
 
     def own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments for their function alone: what it changes in them, its caller does not see.
@@ -153,7 +153,7 @@ class ArgumentsCodec:
                     trees[name] = node.to_tree(bound[name])
                 except Misfit as misfit:
                     raise misfit.at(name) from None
-            data = to_json(trees)
+            data = _written(trees)
             if self._deep:
                 parse(data)
         except Exception as error:  # noqa: BLE001 - whatever it is becomes one error of ours
@@ -200,6 +200,18 @@ class ArgumentsCodec:
 
     def _refusal(self, error: Exception) -> Unserialisable:
         return refusal(error, self.where, _CODE, "argument ")
+
+
+def _written(trees: dict[str, Tree]) -> bytes:
+    try:
+        return to_json(trees)
+    except PydanticSerializationError:
+        for name, tree in trees.items():
+            try:
+                written(tree)
+            except Misfit as misfit:
+                raise misfit.at(name) from None
+        raise
 
 
 def _duplicate(value: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 from awaitly.errors import AwaitlyError, UnexpectedError
 from awaitly.persist.codec.dynamic import Dynamic
-from awaitly.persist.codec.node import Misfit, Node, Tree, class_name, describe, wrong
+from awaitly.persist.codec.node import Misfit, Node, Tree, class_name, describe, written, wrong
+from awaitly.texts import valid
 
 # The annotated attributes of an exception class, by name.
 Fields = dict[str, Node]
@@ -86,9 +87,9 @@ class Exceptions:
         budget.enter(error)
         tree = self._parts(error)
         if notes := getattr(error, "__notes__", None):
-            tree["notes"] = [str(note) for note in notes]
+            tree["notes"] = [valid(str(note)) for note in notes]
         if isinstance(error, BaseExceptionGroup):
-            tree["message"] = error.message
+            tree["message"] = valid(error.message)
             tree["members"] = [self._related(each, budget) or _description(each) for each in error.exceptions]
         if error.__cause__ is not None and (cause := self._related(error.__cause__, budget)):
             tree["cause"] = cause
@@ -107,9 +108,12 @@ class Exceptions:
         if self.knows(type(error)):
             depth = budget.depth
             try:
-                return self._tree(error, budget)
-            except Misfit:
+                tree = self._tree(error, budget)
+                self.from_tree(tree)  # some classes cannot be made without their own __new__
+            except Exception:  # noqa: BLE001 - whatever it carries must not keep its effect from being stored
                 budget.depth = depth
+            else:
+                return tree
         return _description(error)
 
     def _parts(self, error: BaseException) -> dict[str, Tree]:
@@ -134,7 +138,7 @@ class Exceptions:
         for index, value in enumerate(args):
             name = next((name for name, held in fields.items() if held is value), None)
             try:
-                made.append({"$field": name} if name is not None else self.dynamic.to_tree(value))
+                made.append({"$field": name} if name is not None else _checked(self.dynamic.to_tree(value)))
             except Misfit as misfit:
                 misfit.hint = _HINT
                 raise misfit.at(f".args[{index}]") from None
@@ -153,7 +157,7 @@ class Exceptions:
             if name in known:
                 continue
             try:
-                made[name] = self.dynamic.to_tree(value)
+                made[name] = _checked(self.dynamic.to_tree(value))
             except Misfit as misfit:
                 if not name.startswith("_"):
                     misfit.hint = _HINT
@@ -249,9 +253,15 @@ class _Budget:
 
 def _at(node: Node, name: str, state: dict[str, object]) -> Tree:
     try:
-        return node.to_tree(state[name])
+        return _checked(node.to_tree(state[name]))
     except Misfit as misfit:
         raise misfit.at(f".{name}") from None
+
+
+def _checked(tree: Tree) -> Tree:
+    """Return a tree of which JSON can be written, which is found out here, where it can be said what it belongs to."""
+    written(tree)
+    return tree
 
 
 def _tag(cls: type) -> str:

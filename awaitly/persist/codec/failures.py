@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from awaitly.errors import UnexpectedError
 from awaitly.persist.codec.annotations import UNIONS, WRAPPERS, alias_value, is_alias
-from awaitly.persist.codec.node import Tree, wrong
+from awaitly.persist.codec.node import Tree, written, wrong
 from awaitly.persist.codec.typed import EXACT, cause_of, corrupt, parse, refusal
 
 _LONGEST_TRACEBACK = 8_000
@@ -70,7 +70,7 @@ class ErrorCodec:
             Unserialisable: as `encode` does.
         """
         try:
-            data = to_json(self._tree(error))
+            data = written(self._tree(error))
             restored = self._restored(parse(data))
         except Exception as failure:  # noqa: BLE001 - whatever it is becomes one error of ours
             raise refusal(failure, self.where, "unserialisable-result", "error") from cause_of(failure)
@@ -82,7 +82,9 @@ class ErrorCodec:
 
     def _tree(self, error: object) -> Tree:
         if not isinstance(error, BaseException):
-            return {_VALUE: self._values.to_tree(error)}
+            tree = self._values.to_tree(error)
+            written(tree)  # says where in it something cannot be stored
+            return {_VALUE: tree}
         tree = self._exceptions.to_tree(error)
         state = tree.get("state", {})
         if isinstance(error, UnexpectedError) and type(text := state.get("traceback")) is str:

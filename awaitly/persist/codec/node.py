@@ -4,7 +4,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
+
+from awaitly.texts import valid
 
 # JSON as Python has it: None, bool, int, float, str, list and dict with str keys, of exactly these classes.
 Tree: TypeAlias = Any
@@ -111,7 +113,48 @@ class Node:
 
 def sort_key(tree: Tree) -> bytes:
     """Return bytes that order trees the same in every process."""
-    return to_json(tree)
+    return written(tree)
+
+
+def written(tree: Tree) -> bytes:
+    """Return the JSON of a tree.
+
+    Raises:
+        Misfit: if text in it cannot be encoded, as ``os.fsdecode`` makes it of bytes that are no text; it says where.
+    """
+    try:
+        return to_json(tree)
+    except PydanticSerializationError:
+        misfit = _unwritable(tree)
+        if misfit is None:
+            raise
+        raise misfit from None
+
+
+def _unwritable(tree: Tree) -> Misfit | None:
+    """Return the misfit of the first text that cannot be encoded; what only marks a value is no place."""
+    if type(tree) is str:
+        return _no_text(tree)
+    if type(tree) is list:
+        inside = ((f"[{index}]", each) for index, each in enumerate(tree))
+    elif type(tree) is dict:
+        if (misfit := next(filter(None, map(_no_text, tree)), None)) is not None:
+            return misfit
+        inside = (("" if key.startswith("$") else f".{key}", each) for key, each in tree.items())
+    else:
+        return None
+    found = ((place, misfit) for place, each in inside if (misfit := _unwritable(each)) is not None)
+    place, misfit = next(found, ("", None))
+    return misfit.at(place) if misfit is not None else None
+
+
+def _no_text(text: str) -> Misfit | None:
+    if valid(text) == text:
+        return None
+    return Misfit(
+        f"text in it is not valid Unicode: {describe(text)}",
+        'Decode it with errors="replace", or use bytes, or a Path for a file',
+    )
 
 
 def unmade(label: str, classes: tuple[type, ...], kinds: frozenset[type] | None) -> Node:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json
 
 from awaitly.errors import CorruptCheckpoint, Unserialisable, UnserialisableCode
 from awaitly.persist.codec.compiler import Compiler
-from awaitly.persist.codec.node import Misfit, Node, Tree
+from awaitly.persist.codec.node import Misfit, Node, Tree, written
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Codec(Generic[T]):
             Unserialisable: if the value is not what the annotation says, or something in it has no stored form.
         """
         try:
-            data = to_json(self._encode(value))
+            data = written(self._encode(value))
             if self._node.deep:
                 parse(data)
             return data
@@ -70,7 +70,7 @@ class Codec(Generic[T]):
         """
         try:
             tree = self._encode(value)
-            data = to_json(tree)
+            data = written(tree)
             if self.immutable:
                 return data, value
             if self._node.deep:
@@ -151,8 +151,6 @@ def _explained(error: Exception, root: str) -> tuple[str, str | None]:
         return error.located(root), error.hint
     if isinstance(error, RecursionError) or "recursion limit" in str(error):
         return f"{root}: it contains itself, or is nested too deep", "Refer to parts by an id"
-    if isinstance(error, PydanticSerializationError):
-        return f"{root}: text in it is not valid Unicode: {error}", 'Decode it with errors="replace", or return bytes'
     return f"{root}: {type(error).__name__}: {error}", None
 
 
