@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from awaitly.watching import Sends, Watching
 
 LAST_NOTICES = 2.0  # seconds that sinks and exporters have at least, however long the runs took to end
+ENDING = 3.8  # seconds after the time to shut down in which all is over, whoever hangs
+LAST = 0.1  # of them, at least, that closing the store may take
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -215,6 +217,8 @@ class Runtime:
         return (await self.shutdown()).exit_status
 
     async def _shut_down(self, control: "Control", timeout: float, go_on: float) -> "Closed":
+        from awaitly.execute.closing import close_store
+
         until = self.clock.monotonic() + timeout
         self.library.close()
         try:
@@ -229,7 +233,7 @@ class Runtime:
                     self._signals.remove()
                 self._control = self._signals = None
                 self.vitals.closed()
-                await control.engine.store.close()
+                await close_store(control.engine.store, max(LAST, until + ENDING - self.clock.monotonic()))
 
     def watch(self, watcher: "Watcher") -> None:
         """Let one more watcher of awaitly's own observe what happens.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly.errors import ShuttingDown
 from awaitly.execute.run import Run
 from awaitly.model.counts import counted
+from awaitly.persist.ports import Store
 from awaitly.policies.timeout import Expired, within
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PATIENCE = 1.0  # seconds that a run may wait for something before it is given b
 LOOK = 0.05  # seconds between two looks at what runs wait for
 TURNS = 32  # of the loop, between the first two looks: by then whoever something was delivered to has it
 ROUNDING = 1e-6  # seconds: of a clock that counts from long ago, less than this may be no time at all
-LAST_TURNS = 1.0  # seconds that stopped bodies have for their finally blocks
+LAST_TURNS = 0.5  # seconds that stopped bodies have for their finally blocks
 ABANDONED = 75  # EX_TEMPFAIL: try again
 
 _log = logging.getLogger("awaitly")
@@ -34,8 +35,9 @@ class Closed:
     Attributes:
         ended: how many ended in the time that they were given, children not counted.
         left: the ids of those that did not: they were given back, and go on wherever they are taken over.
-        abandoned: the ids of runs whose effects were under way when the time was over. What the effects did to the
-            world is not known: they are executed again, or are ambiguous (``effect="once"``).
+        abandoned: the ids of runs whose effects were under way when the time was over, or whose last outcomes the store
+            did not take. What the effects did to the world is not known to others: they are executed again, or are
+            ambiguous (``effect="once"``).
     """
 
     ended: int = 0
@@ -44,7 +46,7 @@ class Closed:
 
     @property
     def exit_status(self) -> int:
-        """What the process should end with: 0, or 75 if effects were abandoned."""
+        """What the process should end with: 0, or 75 if effects were abandoned or could not be stored."""
         return ABANDONED if self.abandoned else 0
 
 
@@ -56,9 +58,10 @@ class Closing:
         self._clock = engine.clock
         self._error = ShuttingDown("the runtime is shutting down", hint="the run continues where it is resumed")
         self._runs: dict[str, Active | None] = {}  # all that were here; None: it waited for room
+        self._abandoned: tuple[str, ...] = ()  # those with effects under way when the time was over
         self._waiting: dict[str, tuple[int, float]] = {}  # runs: what had happened in them when they began to wait
 
-    async def close(self, timeout: float, go_on: float) -> Closed:
+    async def close(self, timeout: float, go_on: float) -> None:
         """Let runs end.
 
         Args:
@@ -68,16 +71,32 @@ class Closing:
         until = self._clock.monotonic() + timeout
         await self._let_end(min(go_on, timeout))
         await self._park(until)
-        abandoned = tuple(run_id for run_id, active in self._engine.active.items() if active.run.performer.affects)
+        active = self._engine.active.items()
+        self._abandoned = tuple(run_id for run_id, one in active if one.run.performer.affects)
         await self._stop()
-        return self._told(abandoned)
+
+    def told(self) -> Closed:
+        """Return what became of the runs, once everything is stored that can be, and log it."""
+        roots = {run_id: active for run_id, active in self._runs.items() if active is None or _is_root(active)}
+        left = tuple(run_id for run_id, active in roots.items() if active is None or not _has_ended(active))
+        _log.info("shut down: %s ended, %d left to be taken over", counted(len(roots) - len(left), "run"), len(left))
+        if self._abandoned:
+            _log.warning(
+                "the time to shut down was over while effects were under way, which are abandoned: %s",
+                ", ".join(self._abandoned),
+            )
+        unstored = tuple(run_id for run_id, active in self._runs.items() if active and active.run.log.unstored)
+        if unstored:
+            _log.warning("the store did not take what runs did last, which may be done again: %s", ", ".join(unstored))
+        abandoned = tuple(dict.fromkeys(self._abandoned + unstored))
+        return Closed(ended=len(roots) - len(left), left=left, abandoned=abandoned)
 
     async def _let_end(self, seconds: float) -> None:
         over = self._clock.monotonic() + seconds - ROUNDING
         first = seconds > 0
         while True:
             self._runs.update(self._engine.active)
-            await self._give_back_queued()
+            self._give_back_queued()
             for active in list(self._engine.active.values()):
                 if self._only_waits(active.run):
                     active.run.park(self._error)
@@ -90,12 +109,12 @@ class Closing:
             if left <= 0 or not await self._some_are_left(min(LOOK, left + ROUNDING)):
                 return
 
-    async def _give_back_queued(self) -> None:
+    def _give_back_queued(self) -> None:
         engine = self._engine
         waiting = [engine.dismiss(run_id, self._error) for run_id in list(engine.admission.queue)]
         for queued in waiting:  # none of which can begin any more
             self._runs[queued.log.run] = None
-            await engine.claims.give_back(queued.log.run, queued.log.fence, self._error)
+            engine.errands.begin(engine.claims.give_back(queued.log.run, queued.log.fence, self._error))
 
     def _only_waits(self, run: Run) -> bool:
         """Whether a run has waited for long enough, or will have to: it would use up the time for nothing.
@@ -126,7 +145,7 @@ class Closing:
         """Let what is under way finish; nothing begins any more."""
         self._engine.parking = True
         self._runs.update(self._engine.active)
-        await self._give_back_queued()
+        self._give_back_queued()
         for active in list(self._engine.active.values()):
             active.run.park(self._error)
         await self._some_are_left(max(0.0, until - self._clock.monotonic()))
@@ -142,18 +161,6 @@ class Closing:
                 one.task.cancel()  # its body does not give way
         await _ended(active, None)
 
-    def _told(self, abandoned: tuple[str, ...]) -> Closed:
-        roots = {run_id: active for run_id, active in self._runs.items() if active is None or _is_root(active)}
-        left = tuple(run_id for run_id, active in roots.items() if active is None or not _has_ended(active))
-        closed = Closed(ended=len(roots) - len(left), left=left, abandoned=abandoned)
-        _log.info("shut down: %s ended, %d left to be taken over", counted(closed.ended, "run"), len(left))
-        if abandoned:
-            _log.warning(
-                "the time to shut down was over while effects were under way, which are abandoned: %s",
-                ", ".join(abandoned),
-            )
-        return closed
-
 
 async def _ended(runs: Iterable["Active"], timeout: float | None) -> None:
     tasks = [run.task for run in runs if not run.task.done()]
@@ -167,3 +174,13 @@ def _is_root(active: "Active") -> bool:
 
 def _has_ended(active: "Active") -> bool:
     return active.task.done() and not active.task.cancelled() and active.task.exception() is None
+
+
+async def close_store(store: Store, seconds: float) -> None:
+    """Close a store; one that does not answer in time is left to close when it does."""
+    task = asyncio.ensure_future(store.close())
+    await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        _log.warning("%s does not answer: it is closed as soon as it does", store.name)
+    elif not task.cancelled() and task.exception() is not None:
+        _log.warning("%s could not be closed in order: %s", store.name, task.exception())

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -51,10 +51,11 @@ from awaitly.model.program import Program
 
 CLAIMS = 5  # without a new fact in between: then a run is stuck
 LATER = 0.001  # seconds after its deadline that a queued run is begun, to find that it has passed: timers may be early
-FAREWELL = 1.0  # seconds that farewells have at least, however long the runs took to end
+FAREWELL = 1.0  # seconds that the store and then farewells have at least, however long the runs took to end
+LAST_WORDS = 0.1  # seconds more, for who is to end, and for the store to forget this process
 STUCK = "find out what kills its process or stops it, then: awaitly runs resume"
 
-Farewell: TypeAlias = Callable[[float], Awaitable[None]]
+Farewell: TypeAlias = Callable[[float], Coroutine[Any, Any, None]]
 """What is done after the last run has ended, while the store is still ours; it is told how many seconds it has."""
 
 _log = logging.getLogger("awaitly")
@@ -113,15 +114,41 @@ class Engine:
         self.closed = True
         self.errands.close()
         until = self.clock.monotonic() + timeout
+        closing = Closing(self)
         try:
-            return await Closing(self).close(timeout, go_on)
+            await closing.close(timeout, go_on)
         finally:
-            await self.errands.settle()
-            await self.services.committer.drain()
-            left = max(min(FAREWELL, timeout), until - self.clock.monotonic())
-            await asyncio.gather(*(farewell(left) for farewell in self.farewells), return_exceptions=True)
+            over = max(until, self.clock.monotonic()) + FAREWELL
+            settled = await self._settled(self._left(over))
+            await self._bid_farewell(min(max(min(FAREWELL, timeout), self._left(until)), self._left(over)))
             self.refusals.close()
-            await self.lease.close()
+            await self.lease.close(max(LAST_WORDS, self._left(over)), frees=settled)
+        return closing.told()
+
+    def _left(self, until: float) -> float:
+        return max(0.0, until - self.clock.monotonic())
+
+    async def _settled(self, seconds: float) -> bool:
+        """Wait until everything is stored and given back; False if the store does not answer in time.
+
+        Then nothing that is left here is given back: another owner would have refused what the store may yet take.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # of real time, whatever the clock is: so is a store
+                await self.errands.settle()
+                await self.services.committer.drain()
+                return True
+        self.errands.close()
+        self.services.committer.give_up()
+        return False
+
+    async def _bid_farewell(self, seconds: float) -> None:
+        """Let farewells be done, which know how long they have; one that waits for a store is left behind."""
+        tasks = [self.errands.begin(farewell(seconds)) for farewell in self.farewells]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds + LAST_WORDS)
+            for task in late:
+                task.cancel()
 
     # Executing.
 

@@ -55,6 +55,11 @@ class Log:
         self._waiters: deque[tuple[int, Callable[[Any], object], Any]] = deque()
         self._barriers: set[asyncio.Future[None]] = set()
 
+    @property
+    def unstored(self) -> bool:
+        """Whether the store has yet to acknowledge something that was appended, or never will."""
+        return self.stable < self.appended
+
     def append(self, fact: Fact, *, urgent: bool = True) -> int:
         """Give ``fact`` its place; with ``urgent`` it is sent when the body next blocks. Returns its number."""
         self._pending.append(fact)
@@ -266,6 +271,12 @@ class Committer:
         """Wait until nothing is left to store, nor to tell."""
         while self._worker is not None:
             await asyncio.wait([self._worker])
+        self._tell()
+
+    def give_up(self) -> None:
+        """Wait no more for the store: nobody knows what it has taken, so the runs can write no more."""
+        if self._worker is not None:
+            self._worker.cancel()
         self._tell()
 
 

@@ -1,13 +1,17 @@
 """This process's lease: registered, renewed by a heartbeat, and asked before anything begins."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 
 from awaitly.errors import AwaitlyError
 from awaitly.model.clock import Clock, Timer
+from awaitly.model.durations import humanised
 from awaitly.persist.ports import Leases, Owner
 from awaitly.policies.clock import pause
+
+_log = logging.getLogger("awaitly")
 
 
 class Lease:
@@ -38,14 +42,33 @@ class Lease:
         self._until = begun + self.ttl
         self._beat_later()
 
-    async def close(self) -> None:
-        """End the heartbeat and forget the owner: its runs can be claimed at once."""
+    async def close(self, seconds: float, *, frees: bool = True) -> None:
+        """End the heartbeat and forget the owner, so that its runs can be claimed at once.
+
+        If the store cannot be asked, the lease lapses by itself.
+
+        Args:
+            seconds: What the store may take for it.
+            frees: Whether the runs may be claimed at once: not while the store may still take what they appended.
+        """
         if self._timer is not None:
             self._timer.cancel()
+        try:
+            if not frees:
+                raise TimeoutError
+            async with asyncio.timeout(seconds):
+                await self._retire()
+        except Exception as error:  # noqa: BLE001 - whatever the store raises: it is closed all the same
+            reason = "the store does not answer" if isinstance(error, TimeoutError) else error
+            ttl = humanised(self.ttl)
+            _log.warning("what runs here can be taken over only when the lease has lapsed, in %s: %s", ttl, reason)
         if self._renewal is not None:
-            await asyncio.wait([self._renewal])
-        if self._timer is not None:
-            self._timer.cancel()
+            self._renewal.cancel()
+        self._until = float("-inf")
+
+    async def _retire(self) -> None:
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])  # it might register the owner once more
         self._until = float("-inf")
         await self._leases.retire(self.owner.id)
 

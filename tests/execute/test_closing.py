@@ -1,13 +1,15 @@
 """In a shutdown runs go on for two thirds of its time; those that would only wait are given back at once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from awaitly import Concurrency, Ok, Runtime, gather, race, sleep, step, workflow
 from awaitly.errors import RunStopped, ShuttingDown, StoreError
-from awaitly.execute.closing import Closed
+from awaitly.execute.closing import Closed, close_store
 from awaitly.execute.vitals import Phase
 from awaitly.model.facts import Fact
 from awaitly.model.notice import Notice
@@ -403,7 +405,7 @@ async def test_reads_and_runs_that_are_given_back_are_nothing_to_worry_about(sce
 
 
 class Away(MemoryStore):
-    """A store that cannot be asked any more when the owner leaves."""
+    """A store that cannot be asked any more when the owner leaves, nor be closed in order."""
 
     closed = False
 
@@ -412,6 +414,7 @@ class Away(MemoryStore):
 
     async def close(self) -> None:
         self.closed = True
+        raise StoreError("the disk is gone", code="store-unavailable")
 
 
 class Sink:
@@ -432,8 +435,90 @@ def test_sinks_and_the_store_are_closed_even_if_the_lease_cannot_be_given_back()
     async def story() -> None:
         runtime = Runtime(Settings(store="memory://"), store=store, sinks=[sink], clock=clock)
         await runtime.open()
-        with pytest.raises(StoreError, match="the disk is gone"):
-            await runtime.shutdown()
+        assert (await runtime.shutdown()).exit_status == 0
         assert (sink.closed, store.closed, runtime.state().phase) == (True, True, Phase.CLOSED)
 
     clock.run(story())
+
+
+class Hanging(MemoryStore):
+    """A store that does not answer some calls, by name, until it is well again."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(monotonic=clock.monotonic)
+        self.well = asyncio.Event()
+        self.asked: list[str] = []
+
+    def hang(self, *calls: str) -> None:
+        for name in calls:
+            setattr(self, name, partial(self._late, name, getattr(self, name)))
+
+    async def _late(
+        self, name: str, call: Callable[..., Awaitable[object]], *arguments: object, **named: object
+    ) -> object:
+        self.asked.append(name)
+        await self.well.wait()
+        return await call(*arguments, **named)
+
+
+async def test_what_a_store_that_hangs_did_not_take_is_named_and_nothing_is_given_back(scene: Scene) -> None:
+    store = Hanging(scene.clock)
+    runtime = scene.runtime(two, store=store)
+    await runtime.open()
+    scene.hold("a")
+    await runtime.start(two.options(id="run"), 1)
+    await scene.until("a")
+    store.hang("append")
+    scene.release("a")
+    await scene.until("a done")
+    store.hang("release", "retire", "renew")
+
+    closed = await runtime.shutdown(0)
+
+    assert (closed.left, closed.abandoned, closed.exit_status) == (("run",), ("run",), 75)
+    assert set(store.asked) <= {"append", "renew"}
+    record = await store.find("run")
+    assert record is not None
+    assert record.owner is not None
+
+
+async def test_a_run_whose_facts_are_stored_is_not_abandoned_when_the_store_does_not_take_it_back(scene: Scene) -> None:
+    store = Hanging(scene.clock)
+    runtime = scene.runtime(sleeping, store=store)
+    await runtime.open()
+    await runtime.start(sleeping.options(id="run"), "1h")
+    await scene.turns()
+    store.hang("release", "retire")
+
+    closed = await runtime.shutdown(0)
+
+    assert (closed.left, closed.abandoned, closed.exit_status) == (("run",), (), 0)
+    assert store.asked == ["release"]
+
+
+async def test_a_farewell_that_hangs_is_left_behind(scene: Scene) -> None:
+    runtime = scene.runtime()
+    await runtime.open()
+
+    async def farewell(left: float) -> None:
+        await asyncio.Event().wait()
+
+    with runtime.before_closing(farewell):
+        assert await runtime.shutdown(0) == Closed()
+
+
+async def test_a_store_that_does_not_close_in_time_is_closed_when_it_answers(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, closed = Hanging(scene.clock), asyncio.Event()
+
+    async def close() -> None:
+        closed.set()
+
+    store.close = close  # type: ignore[method-assign]  # the edge of the world
+    store.hang("close")
+    await close_store(store, 0)
+    assert "memory:// does not answer" in caplog.text
+
+    store.well.set()
+    await closed.wait()

@@ -1,6 +1,7 @@
 """A program that gets SIGTERM or Ctrl-C lets its runs end, gives back the others, and tells by its exit status."""
 
 import signal
+import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -96,3 +97,23 @@ def test_likewise_one_that_is_idle(started: Started, number: int) -> None:
     assert program.ended() == 0
     assert program.log == ["ready", "cleaned up"]
     assert "Traceback" not in program.errors
+
+
+def test_a_store_that_somebody_locks_cannot_keep_it_and_what_could_not_be_stored_makes_the_status_75(
+    started: Started,
+) -> None:
+    program = started(MODULE, "waiting", "two:a", AWAITLY_SHUTDOWN_TIMEOUT="300ms")
+    program.until("a-1 begins")
+    connection = sqlite3.connect(program.folder / "runs.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    program.let("a-1")
+    program.until("a-1 ends")
+    program.tell()
+
+    assert program.ended() == 75
+    assert "the store did not take what runs did last, which may be done again: two:a" in program.errors
+    assert "Traceback" not in program.errors
+
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert program.record("two:a").owner is not None
