@@ -49,6 +49,7 @@ from awaitly.model.facts import (
     TimeRead,
     TimerFired,
 )
+from awaitly.model.notice import told
 from awaitly.model.program import Program, StepBinding
 
 
@@ -257,9 +258,12 @@ class Run:
             self._open.pop(target.identity, None)
         self._inherits = False
         sequence = self.log.append(fact, urgent=not lazy)
-        if outcome is not None and outcome.raised is not None:
-            self.blames.append((outcome.raised, sequence))
-        self.observe(fact, None if outcome is None else outcome.raised)
+        error = None if outcome is None else outcome.raised
+        if error is None:
+            self.observe(fact)
+        else:
+            self.blames.append((error, sequence))
+            self.observe(told(fact, error), error)
 
     def recorded_target(self, fact: Delivered) -> tuple[Target, Outcome | None] | None:
         """Return who waits for a recorded fact."""

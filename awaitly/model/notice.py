@@ -1,9 +1,16 @@
 """What observers are told."""
 
-from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from awaitly.model.facts import Fact
+from awaitly.errors import DeadlineExceeded, RunCancelled
+from awaitly.model.facts import Ending, Fact, StepFinished
+
+_ENDINGS: Final[Mapping[type[BaseException], Ending]] = {
+    RunCancelled: Ending.CANCELLED,
+    DeadlineExceeded: Ending.DEADLINE,
+}
 
 
 class Notice(NamedTuple):
@@ -46,3 +53,15 @@ class Choosy(Protocol):
 
 Watcher: TypeAlias = Callable[[Notice], object]
 """Told at once, on the event loop, in the context in which it happened: it must take microseconds."""
+
+
+def told(fact: Fact, error: BaseException | None) -> Fact:
+    """Return a fact as observers are told it: the call of a child run ends as the child did, by the error of its run.
+
+    The journal has it as unexpected, as the body that made the call has a reason to be told of it.
+    """
+    if isinstance(fact, StepFinished) and fact.ending is Ending.UNEXPECTED:
+        ending = None if error is None else _ENDINGS.get(type(error))
+        if ending is not None:
+            return replace(fact, ending=ending)
+    return fact

@@ -175,6 +175,10 @@ def _of_step(fact: Fact) -> Line | None:
             return logging.DEBUG, "step finished", {"step": step, **_outcome(fact)}
         case StepFinished(ending=Ending.UNEXPECTED, step=step):
             return logging.WARNING, "step failed unexpectedly", {"step": step, **_outcome(fact)}
+        case StepFinished(ending=Ending.CANCELLED, step=step):
+            return logging.INFO, "step cancelled", {"step": step, **_outcome(fact)}
+        case StepFinished(ending=Ending.DEADLINE, step=step):
+            return logging.WARNING, "step ended too late", {"step": step, **_outcome(fact)}
         case StepFinished(step=step):
             return logging.INFO, "step failed as declared", {"step": step, **_outcome(fact)}
         case StepCancelled(step=step):

@@ -167,6 +167,38 @@ def test_what_happens_to_runs_is_logged_at_the_level_that_it_deserves(lines: Lin
     ]
 
 
+def test_the_call_of_a_child_that_ended_with_its_parent_is_no_unexpected_failure(lines: Lines) -> None:
+    clock = VirtualClock()
+
+    @workflow(deadline="1m")
+    async def late() -> None:
+        await sleep("1h")
+
+    @workflow
+    async def parent() -> int:
+        return await job(7)
+
+    @workflow
+    async def parent_of_late() -> None:
+        await late()
+
+    async def story() -> None:
+        async with Runtime(logged(), store="memory://", clock=clock) as rt:
+            handle = await rt.start(parent)
+            await clock.advance("5s")
+            await handle.cancel()
+            await handle.result()
+            other = await rt.start(parent_of_late)
+            await clock.advance("2m")
+            await other.result()
+
+    clock.run(story())
+
+    calls = [line for line in lines.of("awaitly.runs") if line.get("step") in ("job", "late")]
+    said = [(line["level"], line["event"]) for line in calls]
+    assert said == [("info", "step cancelled"), ("warning", "step ended too late")]
+
+
 def test_a_line_has_the_time_at_which_it_happened_not_that_at_which_it_was_written(lines: Lines) -> None:
     clock = VirtualClock(auto=True)
 

@@ -589,6 +589,47 @@ def test_a_child_run_is_inside_the_span_of_its_call(world: World) -> None:
     assert found["step fetch"].parent == found["workflow ordering"].id
 
 
+@workflow
+async def held_child() -> str:
+    return await holding()
+
+
+def test_a_child_that_is_cancelled_with_its_parent_is_no_error(world: World) -> None:
+    async def story() -> None:
+        async with world.runtime(holding) as rt:
+            handle = await rt.start(held_child)
+            await world.begun.wait()
+            await handle.cancel("the customer left")
+            await handle.result()
+
+    world.play(story())
+
+    found = by_name(world.received())
+    told = {name: found[name].attributes["awaitly.outcome"] for name in ("workflow holding", "step holding")}
+    assert told == {"workflow holding": "cancelled", "step holding": "cancelled"}
+    assert not [span.name for span in found.values() if span.status == "ERROR"]
+    assert found["step holding"].events == ()
+
+
+@workflow(deadline="30s")
+async def late_child() -> str:
+    return await holding()
+
+
+def test_the_call_of_a_child_whose_deadline_passed_is_too_late_and_what_its_parent_did_not_expect(world: World) -> None:
+    @workflow
+    async def waiting_for_late() -> str:
+        return await late_child()
+
+    world.run(waiting_for_late)
+
+    found = by_name(world.received())
+    call, run = found["step late_child"], found["workflow waiting_for_late"]
+    assert (call.attributes["awaitly.outcome"], call.attributes["error.type"]) == ("deadline", "deadline-exceeded")
+    assert call.events == ()
+    assert (run.attributes["awaitly.outcome"], [name for name, _ in run.events]) == ("unexpected", ["exception"])
+
+
 def test_a_child_that_is_retried_with_its_parent_is_inside_the_new_span_of_its_call(world: World) -> None:
     world.outside = 3
 

@@ -7,7 +7,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from awaitly import Ok, RateLimit, Runtime, current, step, workflow
+from awaitly import Ok, RateLimit, Runtime, current, sleep, step, workflow
+from awaitly.model.facts import Ending, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.metrics import Metrics
 from awaitly.settings import Settings
@@ -105,3 +106,43 @@ def test_gauges_are_asked_of_the_runtime_that_is_open() -> None:
 
 
 gate: asyncio.Event
+
+
+@workflow
+async def parent() -> int:
+    return await sleeping()
+
+
+@workflow
+async def sleeping() -> int:
+    await sleep("1h")
+    return 1
+
+
+def test_the_call_of_a_child_is_told_and_measured_as_cancelled_when_its_run_was() -> None:
+    clock = VirtualClock()
+    reader = InMemoryMetricReader()
+    told: list[Notice] = []
+
+    async def story() -> None:
+        watchers = [Metrics(MeterProvider([reader])), told.append]
+        async with Runtime(Settings(), store="memory://", clock=clock, watchers=watchers) as rt:
+            handle = await rt.start(parent)
+            await clock.advance("1s")
+            await handle.cancel()
+            await handle.result()
+
+    clock.run(story())
+
+    assert [notice.fact.ending for notice in told if isinstance(notice.fact, StepFinished)] == [Ending.CANCELLED]
+    assert outcomes(reader) == ["cancelled"]
+
+
+def outcomes(reader: InMemoryMetricReader) -> list[object]:
+    """Return the outcomes of steps that a reader has."""
+    data = reader.get_metrics_data()
+    found = (
+        [] if data is None else [metric for each in data.resource_metrics[0].scope_metrics for metric in each.metrics]
+    )
+    durations = next(metric for metric in found if metric.name == "awaitly.step.duration")
+    return [(point.attributes or {})["outcome"] for point in durations.data.data_points]
