@@ -25,7 +25,7 @@ from awaitly.flags.provider import FlagValue, scalar
 _ALLOWED = "give true or false, a share of the runs from 0 to 1, a text, or a table with one of value, share and shares"
 
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def number(text: str) -> int | float | None:

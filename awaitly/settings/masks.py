@@ -10,7 +10,7 @@ from awaitly.model.secrets import MASK, is_secret
 from awaitly.settings.paths import Path
 from awaitly.settings.sources import Origin, Place
 
-_PARAMETER = re.compile(r"([?&;])([^=&;#]+)=([^&;#]*)")
+_PARAMETER = re.compile(r"([?&;])([^=?&;#]++)=([^&;#]*)")
 
 
 def masked(path: Path, value: Any, origin: Origin | None) -> Any:

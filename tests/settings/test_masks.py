@@ -21,6 +21,7 @@ from tests.settings.writing import refused
         ("postgresql://shop@db/orders", "postgresql://shop@db/orders"),
         ("libsql://shop.example?authToken=abc&tls=1", "libsql://shop.example?authToken=***&tls=1"),
         ("postgresql://db/orders?user=shop&password=p&sslpassword=q", "postgresql://db/orders?user=shop&password=***&sslpassword=***"),
+        ("x://" + "?" * 200_000, "x://" + "?" * 200_000),
     ],
 )  # fmt: skip
 def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
