@@ -113,5 +113,5 @@ class _Asking:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - foreign code too
+    except BaseException:  # noqa: BLE001 - foreign code too
         return ""

@@ -4,6 +4,8 @@ It holds no state but checks that are under way; mounted anywhere, it needs no l
 """
 
 import asyncio
+import json
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -38,6 +40,7 @@ from awaitly.serve.index import index
 T = TypeVar("T")
 
 _FRESH = {"Cache-Control": "no-store"}
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def app(
@@ -112,14 +115,16 @@ class Site:
     async def ready(self, request: Request, detailed: bool) -> Response:
         """Tell whether the runtime should get more to do."""
         found = await self._runtime.readiness()
-        return _either(documents.readiness(found), found.ready, detailed)
+        document = documents.readiness(found) if detailed else documents.ready(found.ready)
+        return _json(document, 200 if found.ready else 503)
 
     async def health(self, request: Request, detailed: bool) -> Response:
         """Tell whether what the program depends on is there."""
         store, checked = await asyncio.gather(self._at_home(self._runtime.vitals.ask), self._checks.answers())
         answers = {"store": store, **checked}
         well = all(answer.well for answer in answers.values())
-        return _either(documents.health(answers, self._runtime.state()), well, detailed)
+        document = documents.health(answers, self._runtime.state()) if detailed else documents.healthy(well)
+        return _json(document, 200 if well else 503)
 
     async def workflows(self, request: Request, detailed: bool) -> Response:
         """Tell how the runs of each workflow ended."""
@@ -195,12 +200,16 @@ PAGES = (
 )  # fmt: skip
 
 
-def _either(document: Document, well: bool, detailed: bool) -> Response:
-    return _json(document if detailed else documents.without_details(document), 200 if well else 503)
-
-
 def _json(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(document, status, headers=_FRESH | dict(headers or {}))
+    return _Valid(document, status, headers=_FRESH | dict(headers or {}))
+
+
+class _Valid(JSONResponse):
+    """JSON whatever is in it: what stands for no character, as in the name of a file, is shown as it is written."""
+
+    def render(self, content: Document) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _NO_CHARACTER.sub(lambda found: rf"\\u{ord(found[0]):x}", text).encode()
 
 
 def _unmeasured() -> Response:

@@ -2,12 +2,14 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from threading import Thread
+from types import CodeType
 from typing import Any, TypeAlias
 
+from awaitly.errors import ConfigurationError
 from awaitly.execute.probe import Answer, Probe
 from awaitly.model.clock import Clock
 from awaitly.result import Err
@@ -27,9 +29,14 @@ class Checks:
         checks: By the name of what they check.
         timeout: The seconds that each may take.
         clock: What these are of.
+
+    Raises:
+        ConfigurationError: ``invalid-option``, for what cannot be called, or would not be run by calling it.
     """
 
     def __init__(self, checks: Mapping[str, Check], timeout: float, clock: Clock) -> None:
+        for name, check in checks.items():
+            _refuse_unfit(name, check)
         self._probes = {name: Probe(_asking(check), timeout, clock) for name, check in checks.items()}
 
     async def answers(self) -> Mapping[str, Answer]:
@@ -38,8 +45,29 @@ class Checks:
         return dict(zip(self._probes, found, strict=True))
 
 
+def _refuse_unfit(name: str, check: Check) -> None:
+    if not callable(check):
+        found = f"{type(check).__name__}, which cannot be called"
+    elif _is_any(check, inspect.isasyncgenfunction, _is_generator_function):
+        found = "a function with yield: calling it runs nothing of it"
+    else:
+        return
+    raise ConfigurationError(
+        f"the check {name!r} of awaitly.serve.app is {found}",
+        hint="give a function, async or not, that raises or returns False if something is wrong",
+        code="invalid-option",
+    )
+
+
+def _is_generator_function(function: object) -> bool:
+    # One of types.coroutine is awaited.
+    code: CodeType | None = getattr(function, "__code__", None)
+    awaited = code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE
+    return inspect.isgeneratorfunction(function) and not awaited
+
+
 def _asking(check: Check) -> Callable[[], Awaitable[None]]:
-    threaded = None if _is_async(check) else _Threaded(check)
+    threaded = None if _is_any(check, inspect.iscoroutinefunction) else _Threaded(check)
 
     async def ask() -> None:
         found: Any = check() if threaded is None else await threaded()
@@ -50,12 +78,18 @@ def _asking(check: Check) -> Callable[[], Awaitable[None]]:
     return ask
 
 
-def _is_async(check: Check) -> bool:
-    return inspect.iscoroutinefunction(check) or inspect.iscoroutinefunction(getattr(check, "__call__", None))  # noqa: B004 - objects with an async __call__
+def _is_any(check: Check, *kinds: Callable[[object], bool]) -> bool:
+    """Return whether a check, or the ``__call__`` of an object that is one, is of one of these kinds."""
+    functions = (check, getattr(check, "__call__", None))  # noqa: B004 - not whether it can be called
+    return any(kind(function) for kind in kinds for function in functions)
 
 
 def _judge(found: object) -> None:
     match found:
+        case Generator() | AsyncGenerator() | Awaitable():
+            raise Unwell(
+                f"it returned an object of type {type(found).__name__}, which nobody runs: await it in the check"
+            )
         case False:
             raise Unwell("it returned False")
         case Err(error=BaseException() as error):

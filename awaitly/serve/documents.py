@@ -29,25 +29,29 @@ def problem(code: str, message: str, hint: str = "") -> Document:
     return {"error": {"code": code, "message": message} | ({"hint": hint} if hint else {})}
 
 
+def ready(is_ready: bool) -> Document:
+    """Return what everybody may see of readiness."""
+    return {"status": "ready" if is_ready else "not ready"}
+
+
 def readiness(found: Readiness) -> Document:
     """Return whether a runtime is ready, and why not."""
     reasons = [{"code": reason.code, "message": public(reason.message)} for reason in found.reasons]
-    return {"status": "ready" if found.ready else "not ready", "reasons": reasons}
+    return ready(found.ready) | {"reasons": reasons}
+
+
+def healthy(well: bool) -> Document:
+    """Return what everybody may see of health."""
+    return {"status": "healthy" if well else "unhealthy"}
 
 
 def health(answers: Mapping[str, Answer], state: State) -> Document:
     """Return what was checked, and how the runtime is."""
-    return {
-        "status": "healthy" if all(answer.well for answer in answers.values()) else "unhealthy",
+    return healthy(all(answer.well for answer in answers.values())) | {
         "checks": [_check(name, answer) for name, answer in answers.items()],
         "runtime": _state(state),
         "outboxes": [_outbox(name, outbox) for name, outbox in sorted(state.outboxes.items())],
     }
-
-
-def without_details(document: Document) -> Document:
-    """Return what everybody may see of one of these."""
-    return {"status": document["status"]}
 
 
 def workflows(names: Iterable[str], reports: Mapping[str, Report], active: Mapping[str, int]) -> Document:

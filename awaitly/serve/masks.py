@@ -8,15 +8,24 @@ from awaitly.settings.masks import without_password
 
 LONGEST = 500  # characters of a message
 
-_URL = re.compile(r"[a-zA-Z][\w+.-]*://[^\s'\"<>]+")
-_NAME = re.compile(r"([\w-]+)['\"]?\s*[=:]\s*")
+# Messages are anybody's: each of these looks once at a word or a URL, not again from each of its characters.
+_URL = re.compile(r"://[^\s'\"<>]++")
+_CUT_URL = re.compile(_URL.pattern + r"\Z")
+_NAME = re.compile(r"(?<![\w-])([\w-]++)['\"]?\s*+[=:]\s*+")
 _VALUE = re.compile(r"(?:Bearer |Basic )?[^\s,;]+", re.IGNORECASE)
 
 
 def public(text: str) -> str:
     """Return a message without passwords in URLs and values of what is secret by its name, and not too long."""
-    text = "".join(_pieces(_URL.sub(lambda found: without_password(found[0]), text)))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    if len(text) <= LONGEST:
+        return _masked(text)
+    # What is cut in the middle of a URL may be a password: the @ that would tell is behind the cut.
+    begun = _CUT_URL.sub(f"://{MASK}", text[:LONGEST])
+    return f"{_masked(begun)[:LONGEST]}..."
+
+
+def _masked(text: str) -> str:
+    return "".join(_pieces(_URL.sub(lambda found: without_password(found[0]), text)))
 
 
 def _pieces(text: str) -> Iterator[str]:

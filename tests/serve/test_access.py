@@ -24,6 +24,19 @@ def test_whether_all_is_well_is_told_to_everybody_without_details(path: str) -> 
     assert answer.json() == OPEN[path]
 
 
+def test_nothing_is_made_for_those_who_may_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message may be long, and anybody may ask."""
+    shown: list[str] = []
+    monkeypatch.setattr("awaitly.serve.documents.public", lambda text: shown.append(text) or text)
+    site = guarded()
+
+    site.get("/health")
+    assert shown == []
+
+    site.get("/health", headers=bearer(TOKEN))
+    assert shown == ["refused"]
+
+
 def test_why_it_is_not_ready_is_a_detail() -> None:
     site = guarded()
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -83,6 +85,84 @@ def test_a_check_fails_if_it_raises_or_says_so(check: Callable[..., Any], says: 
         return "ok" if answer.well else f"{answer.error}: {answer.message}"
 
     assert asyncio.run(story()) == says
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def test_an_error_that_has_no_text_is_an_answer_all_the_same() -> None:
+    async def mute() -> None:
+        raise Mute
+
+    answer = Site(checks={"it": mute}).get("/health")
+
+    assert (answer.status_code, checked(answer)) == (503, {"it": "Mute: "})
+
+
+async def yields() -> AsyncIterator[None]:
+    yield
+
+
+def counts() -> Iterator[int]:
+    yield 1
+
+
+class Yielding:
+    async def __call__(self) -> AsyncIterator[None]:
+        yield
+
+
+@pytest.mark.parametrize("check", [yields, counts, Yielding(), partial(counts)])
+def test_a_function_with_yield_is_refused_as_nothing_of_it_would_run(check: Callable[..., Any]) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"the check 'db' of awaitly.serve.app is a function with yield"
+    ) as got:
+        Site(checks={"db": check})
+
+    assert got.value.code == "invalid-option"
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'db' of awaitly.serve.app is str, which cannot be called"):
+        Site(checks={"db": "ping"})
+
+
+async def nested() -> object:
+    return asyncio.get_running_loop().create_future()
+
+
+@types.coroutine
+def of_old() -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("check", "kind"), [(lambda: yields(), "async_generator"), (lambda: counts(), "generator"), (nested, "Future")]
+)
+def test_a_check_that_returns_what_nobody_runs_fails(check: Callable[..., Any], kind: str) -> None:
+    answer = Site(checks={"db": check}).get("/health")
+
+    assert (answer.status_code, checked(answer)) == (
+        503,
+        {"db": f"Unwell: it returned an object of type {kind}, which nobody runs: await it in the check"},
+    )
+
+
+def test_a_coroutine_made_of_a_generator_is_awaited() -> None:
+    answer = Site(checks={"db": of_old}).get("/health")
+
+    assert checked(answer) == {"db": "ok"}
+
+
+def test_text_that_stands_for_no_character_is_shown_escaped() -> None:
+    async def reads() -> None:
+        raise OSError("cannot read \udcff.txt")
+
+    answer = Site(checks={"disk \ud800": reads}).get("/health")
+
+    assert (answer.status_code, checked(answer)) == (503, {r"disk \ud800": r"OSError: cannot read \udcff.txt"})
 
 
 def test_one_that_fails_makes_all_of_it_unhealthy_and_hides_none_of_the_others() -> None:
@@ -213,6 +293,13 @@ def test_a_timeout_that_is_none_is_refused() -> None:
         ("Authorization: Bearer hunter2 was refused", "Authorization: *** was refused"),
         ("plain words: nothing to hide", "plain words: nothing to hide"),
         ("x" * 1000, "x" * LONGEST + "..."),
+        ("x" * 2_000_000, "x" * LONGEST + "..."),
+        ("key=" + "x" * 1000, "key=***..."),
+        ("x" * 480 + " db://bob:hunter2@db/runs", "x" * 480 + " db://***..."),
+        ("x" * 485 + " password=hunter2", "x" * 485 + " password=***..."),
+        ("x" * 491 + " password=hunter2", "x" * 491 + " password..."),
+        ("k=1 " * 10 + "key=1 " * 200, ("k=1 " * 10 + "key=*** " * 76)[:LONGEST] + "..."),
+        ("://" * 100 + "?a" * 50, "://" * 100 + "?a" * 50),
     ],
 )
 def test_messages_hold_no_secrets(message: str, shown: str) -> None:
