@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from awaitly.errors import AwaitlyError
 from awaitly.execute.standing import Outgoing
 from awaitly.model.clock import Clock
 from awaitly.model.facts import RunFinished
@@ -125,10 +124,10 @@ class Delivering:
             await self._note(passed)
 
     async def _safely(self, left: Undelivered) -> Position | None:
-        """Deliver what is left of a run; one that cannot be read does not keep others waiting."""
+        """Deliver what is left of a run; one that cannot be read or told of does not keep others waiting."""
         try:
             return await self._run(left)
-        except AwaitlyError as error:
+        except Exception as error:  # noqa: BLE001 - a defect of ours concerns this run alone, too
             self._troubles.unreadable(left.run, error)
             return None
 

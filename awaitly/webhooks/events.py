@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from awaitly.model import facts
 from awaitly.model.facts import Fact, RunStarted
-from awaitly.model.plain import value_of
+from awaitly.model.plain import jsonable, value_of
 from awaitly.persist.rows import encoded
 
 STORED: Final[Mapping[str, type[Fact]]] = {
@@ -58,4 +58,5 @@ def event(run: str, workflow: str, sequence: int, fact: Fact, *, payloads: bool)
         "id": made, "type": row.kind, "run": run, "workflow": workflow, "sequence": sequence,
         "at": datetime.fromtimestamp(fact.at, UTC).isoformat(timespec="microseconds"), "data": data,
     }  # fmt: skip
-    return Event(made, run, sequence, fact.at, json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode())
+    body = json.dumps(jsonable(told), ensure_ascii=False, separators=(",", ":")).encode()
+    return Event(made, run, sequence, fact.at, body)

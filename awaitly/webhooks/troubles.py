@@ -9,6 +9,7 @@ import random
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from awaitly.errors import AwaitlyError, UnexpectedError
 from awaitly.execute.standing import Outgoing
 from awaitly.model.clock import Clock
 from awaitly.model.counts import counted
@@ -158,7 +159,8 @@ class Troubles:
         """Leave a run alone for long, as it cannot be found out what is to be delivered of it."""
         now, known = self._clock.monotonic(), self._events.get(run)
         if known is None or known.event:
-            _log.warning("outbox %s cannot go on with run %s: %s", self._plan.name, run, error)
+            why = error if isinstance(error, AwaitlyError) else UnexpectedError.of(error)
+            _log.warning("outbox %s cannot go on with run %s: %s", self._plan.name, run, why)
         self._events[run] = _Trouble("", self._clock.time(), now, due=now + self._plan.delays.most)
 
     def looked(self) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic_core import from_json
 
 from awaitly import Err, Ok, Retry
 from awaitly.errors import ConfigurationError, StoreError
@@ -370,6 +371,8 @@ class Failing(MemoryStore):
     async def read(self, run: str, *, after: int = -1) -> Sequence[Fact]:
         if run == "order:unreadable" and after >= 0:
             raise StoreError("the disk is worn", code="store-corrupt")
+        if run == "order:defective" and after >= 0:
+            raise KeyError("a defect")
         return await super().read(run, after=after)
 
 
@@ -388,6 +391,34 @@ def test_a_run_that_cannot_be_read_holds_no_other_up(world: World) -> None:
     world.deliver("unreadable", "lamp")
 
     assert world.receiver.runs == ["order:lamp"]
+
+
+def test_a_run_that_cannot_be_told_of_holds_no_other_up_and_is_named_with_the_cause(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.store = Failing(monotonic=world.clock.monotonic)
+
+    world.deliver("defective", "lamp", "vase", at_once=1)
+
+    assert world.receiver.runs == ["order:lamp", "order:vase"]
+    assert "cannot go on with run order:defective: KeyError: 'a defect'" in caplog.text
+
+
+def test_text_that_is_no_valid_unicode_is_delivered_with_escapes(world: World) -> None:
+    named = order.options(metadata={"file": "caf\udce9", "share": float("nan")})
+    outbox = world.outbox(facts=("RunStarted",), payloads=True)
+
+    async def story() -> None:
+        async with world.runtime() as rt, outbox.following(rt):
+            await rt.run(named, "lamp")
+            await rt.run(order, "vase")
+            await world.clock.advance("1m")
+
+    world.play(story())
+
+    assert sorted(world.receiver.runs) == ["order:lamp", "order:vase"]
+    lamp = next(body for body in world.receiver.bodies if b"order:lamp" in body)
+    assert from_json(lamp)["data"]["metadata"] == {"file": "caf\\udce9", "share": "nan"}
 
 
 # What is refused.
