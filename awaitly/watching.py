@@ -3,13 +3,12 @@
 Imported when a runtime is opened that has any of it.
 """
 
-import asyncio
 import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -17,6 +16,7 @@ from awaitly.errors import ConfigurationError, NotSupported
 from awaitly.model.clock import Clock
 from awaitly.model.context import Whereabouts
 from awaitly.model.notice import Beginner, Entering, Watcher
+from awaitly.observe.aside import aside
 from awaitly.observe.bus import Bus, Sink
 from awaitly.policies.breaker import Circuit
 from awaitly.policies.bulkhead import Bulkhead
@@ -75,14 +75,15 @@ class Watching:
         where: Callable[[], Whereabouts | None],
         sends: Sends = "alone",
     ) -> None:
-        logs = _logging(settings, where)  # first: there may be something to warn of
+        logs = _logging(settings, where, sinks)  # first: there may be something to warn of
         self.exporting = _exporting(settings, sends)
         self._sends = sends
         self.exposition = _exposition(settings, self.exporting)
         ours: list[Watcher] = []
         if not any(isinstance(watcher, Beginner) for watcher in watchers):
             ours += _tracing(settings, self.exporting, clock)
-        ours += _metrics(settings, self.exporting, self.exposition)  # after traces, for they ask what span is current
+        # After traces, for they ask what span is current.
+        ours += _metrics(settings, self.exporting, self.exposition, watchers)
         everybody = (*watchers, *ours)
         self.begin = _beginning(everybody)
         self._asking = _asking(everybody)
@@ -122,13 +123,14 @@ class Watching:
             self.exposition.close()
         if self.exporting is not None and self._sends == "alone":
             left = max(0.0, until - monotonic())
-            await asyncio.get_running_loop().run_in_executor(None, self.exporting.shutdown, left)
+            await aside("awaitly-exporters", partial(self.exporting.shutdown, left))
 
 
 def watched(settings: Settings, sinks: Sequence[Sink], watchers: Sequence[Watcher]) -> bool:
     """Return whether anybody watches: without, facts that are only observed are not even made."""
     asked = settings.logs.format is not None or settings.prometheus or _wants_export(settings)
-    return bool(sinks or watchers or asked or _is_traced(settings) or _wants_reports(settings))
+    found = _is_traced(settings) or _is_metered(settings) or _wants_reports(settings)
+    return bool(sinks or watchers or asked or found)
 
 
 def _beginning(watchers: Sequence[Watcher]) -> Callable[[str, str], str] | None:
@@ -202,13 +204,16 @@ def _exposition(settings: Settings, exporting: "Exporting | None") -> "Expositio
     return Exposition(None if exporting is None else exporting.metrics)
 
 
-def _metrics(settings: Settings, exporting: "Exporting | None", exposition: "Exposition | None") -> list[Watcher]:
+def _metrics(
+    settings: Settings, exporting: "Exporting | None", exposition: "Exposition | None", given: Sequence[Watcher]
+) -> list[Watcher]:
     provider = exposition.provider if exposition is not None else None if exporting is None else exporting.metrics
-    if provider is None and (settings.otlp.metrics == "off" or not _has_meter()):
+    if provider is None and not _is_metered(settings):
         return []
     from awaitly.observe.metrics import Metrics
 
-    return [Metrics(provider)]
+    counted = any(isinstance(watcher, Metrics) and watcher.reports_to(provider) for watcher in given)
+    return [] if counted else [Metrics(provider)]
 
 
 def _tracing(settings: Settings, exporting: "Exporting | None", clock: Clock) -> list[Watcher]:
@@ -221,13 +226,13 @@ def _tracing(settings: Settings, exporting: "Exporting | None", clock: Clock) ->
     return [Tracing(None if exporting is None else exporting.traces, time=clock.time)]
 
 
-def _logging(settings: Settings, where: Callable[[], Whereabouts | None]) -> tuple[Sink, ...]:
+def _logging(settings: Settings, where: Callable[[], Whereabouts | None], given: Sequence[Sink]) -> tuple[Sink, ...]:
     if settings.logs.format is None:
         return ()
     from awaitly.observe.logs import Journalist, configure
 
     configure(where, style=settings.logs.format, level=settings.logs.level)
-    return (Journalist(),)
+    return () if any(isinstance(sink, Journalist) for sink in given) else (Journalist(),)
 
 
 def _reporting(settings: Settings, sinks: Sequence[Sink]) -> tuple[Sink, ...]:
@@ -257,6 +262,10 @@ def _asks_by_itself(settings: Settings) -> bool:
 
 def _is_traced(settings: Settings) -> bool:
     return settings.otlp.traces != "off" and _has_sdk()
+
+
+def _is_metered(settings: Settings) -> bool:
+    return settings.otlp.metrics != "off" and _has_meter()
 
 
 def _has_sdk() -> bool:

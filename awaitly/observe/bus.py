@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from awaitly.model.facts import Fact
 from awaitly.model.notice import Choosy, Notice, Watcher
+from awaitly.observe.aside import aside
 from awaitly.observe.surviving import survive
 
 __all__ = ["CAPACITY", "Bus", "Notice", "Sink"]
@@ -82,7 +83,7 @@ class Bus:
         until = monotonic() + timeout
         for feed in self._feeds:
             feed.end()
-        await asyncio.get_running_loop().run_in_executor(None, self._ended, until)
+        await aside("awaitly-sinks", partial(self._ended, until))
 
     def _ended(self, until: float) -> None:
         for feed in self._feeds:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -463,3 +464,25 @@ def test_our_watchers_want_only_what_they_look_at() -> None:
     assert not Bus(watchers=[Metrics(MeterProvider())]).wants(StepStarted)
     assert not Bus(watchers=[Tracing()]).wants(Committed)
     assert not Bus(watchers=[Health()]).wants(StepFinished)
+
+
+def test_a_bus_is_closed_while_all_threads_of_the_executor_are_busy() -> None:
+    notices, idle = list[Notice](), threading.Event()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, idle.wait)
+        bus = Bus([notices.append])
+        publish(bus)
+        async with asyncio.timeout(PATIENCE):
+            await bus.close(PATIENCE)
+        idle.set()
+        await busy
+
+    try:
+        asyncio.run(story())
+    finally:
+        idle.set()
+
+    assert len(notices) == 1
