@@ -1,5 +1,6 @@
 """Who takes the events of an outbox: where they go, what is sent along, and what an answer means."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +12,7 @@ from awaitly.model.durations import Duration, seconds
 from awaitly.policies.options import check_duration, refuse
 from awaitly.policies.timeout import Expired, within
 from awaitly.webhooks.events import Event
-from awaitly.webhooks.posting import DeliveryFailed, Post
+from awaitly.webhooks.posting import Answer, DeliveryFailed, Post
 from awaitly.webhooks.signing import SIGNATURE, Secret, sign
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
@@ -58,19 +59,46 @@ class Receiver:
             SIGNATURE: sign(event.body, self._secrets, at=clock.time()),
             **self._headers,
         }
+        status, answered = _read(await self._answer(event, headers, clock))
+        if not 200 <= status < 300:
+            raise DeliveryFailed(f"it answered {status}", status, _retry_after(answered))
+
+    async def _answer(self, event: Event, headers: Mapping[str, str], clock: Clock) -> object:
+        """Return what the client returns; whatever it raises, the event was not taken."""
         try:
-            answer = await within(self._client(self._url, event.body, headers), self._timeout, clock)
+            return await within(self._client(self._url, event.body, headers), self._timeout, clock)
         except Expired:
             raise DeliveryFailed(f"no answer within {self._timeout:g} s") from None
-        except Exception as error:  # whatever a client raises, the event was not taken
-            said = str(error).replace(self._url, self.name)  # whose query may be a key
-            raise DeliveryFailed(f"{type(error).__name__}: {said}") from error
-        if not 200 <= answer.status < 300:
-            raise DeliveryFailed(f"it answered {answer.status}", answer.status, _retry_after(answer.headers))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise DeliveryFailed("CancelledError: client= was cancelled, by none of ours") from error
+        except Exception as error:
+            raise DeliveryFailed(f"{type(error).__name__}: {self._said(error)}") from error
+
+    def _said(self, error: Exception) -> str:
+        try:
+            return str(error).replace(self._url, self.name)  # whose query may be a key
+        except Exception:  # noqa: BLE001 - foreign code
+            return "it has no text"
+
+
+def _read(answer: object) -> tuple[int, Mapping[str, str]]:
+    """Return the status and the headers of what a client, which is foreign code, returned."""
+    found = f"an object of type {type(answer).__name__}"
+    match getattr(answer, "status", None), getattr(answer, "headers", None):
+        case int() as status, Mapping() as headers:
+            return status, headers
+        case status, headers if isinstance(answer, Answer):
+            found = f"an Answer with a status of type {type(status).__name__}, headers of type {type(headers).__name__}"
+    raise DeliveryFailed(
+        f"client= returned {found}: it must return awaitly.webhooks.Answer(status, headers), an int and a mapping"
+    )
 
 
 def _retry_after(headers: Mapping[str, str]) -> str | None:
-    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
+    return next((str(value) for name, value in headers.items() if str(name).lower() == "retry-after"), None)
 
 
 def _named(url: str) -> str:

@@ -1,7 +1,12 @@
 """What cannot be delivered is seen: in two lines of the log, in health and in metrics, as long as it lasts."""
 
+import asyncio
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -13,7 +18,7 @@ from awaitly.execute.standing import Outgoing
 from awaitly.model.facts import RunRetried
 from awaitly.observe.metrics import Metrics
 from awaitly.serve import app
-from awaitly.webhooks import SIGNATURE, DeliveryFailed, verify
+from awaitly.webhooks import SIGNATURE, Answer, DeliveryFailed, verify
 from tests.serve.site import direct
 from tests.webhooks.world import World, order
 
@@ -94,6 +99,58 @@ def test_a_receiver_that_refuses_everything_is_logged_once(world: World, caplog:
 
     assert lines(caplog)[0] == f"outbox {NAME} cannot deliver, and tries again less and less often: it answered 401"
     assert len(lines(caplog)) == 2
+
+
+class Response:
+    """Of a client of HTTP with names of its own."""
+
+    status_code = 204
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+MUST = "it must return awaitly.webhooks.Answer(status, headers), an int and a mapping"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (Response(), f"client= returned an object of type Response: {MUST}"),
+        (None, f"client= returned an object of type NoneType: {MUST}"),
+        (Answer("204"), f"client= returned an Answer with a status of type str, headers of type dict: {MUST}"),  # type: ignore[arg-type]  # which is the mistake
+        (Answer(204, []), f"client= returned an Answer with a status of type int, headers of type list: {MUST}"),  # type: ignore[arg-type]  # which is the mistake
+        (asyncio.CancelledError(), "CancelledError: client= was cancelled, by none of ours"),
+        (Mute(), "Mute: it has no text"),
+    ],
+)  # fmt: skip
+def test_a_client_that_returns_no_answer_has_not_delivered_and_is_asked_less_and_less_often(
+    world: World, caplog: pytest.LogCaptureFixture, wrong: Any, says: str
+) -> None:
+    times: list[float] = []
+
+    async def client(url: str, body: bytes, headers: Mapping[str, str]) -> Any:
+        times.append(world.clock.now)
+        if isinstance(wrong, BaseException):
+            raise wrong
+        return wrong
+
+    outbox = world.deliver("lamp", client=client)
+
+    waits = [after - before for before, after in pairwise(times)]
+    assert lines(caplog) == [f"outbox {NAME} cannot deliver, and tries again less and less often: {says}"]
+    assert (outbox.counts.delivered, outbox.counts.failures) == (0, len(times))
+    assert 3 < len(times) < 20
+    assert waits[-1] > 30 > waits[0]
+
+
+def test_an_answer_of_another_class_will_do_if_it_has_a_status_and_headers(world: World) -> None:
+    async def client(url: str, body: bytes, headers: Mapping[str, str]) -> Any:
+        return SimpleNamespace(status=204, headers={b"raw": 1})
+
+    assert world.deliver("lamp", client=client).counts.delivered == 1
 
 
 def test_the_query_of_the_url_is_not_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
