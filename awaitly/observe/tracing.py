@@ -63,6 +63,7 @@ from awaitly.model.notice import Notice
 from awaitly.model.plain import brief, value_of
 from awaitly.model.secrets import Redact, redacted
 from awaitly.observe.surviving import survive
+from awaitly.texts import valid
 
 WAITING: Final = 1000  # spans of starts that have not become runs here
 FRESH: Final = 10.0  # seconds in which a start that finds an unfinished run has taken it over
@@ -343,7 +344,7 @@ class Tracing:
 
     def _attempts_failed(self, call: _Call, fact: StepRetrying) -> None:
         for span in call.open:
-            span.set_attribute(names.ERROR_TYPE, fact.error)
+            span.set_attribute(names.ERROR_TYPE, _cut(fact.error))
             span.set_status(StatusCode.ERROR, _cut(fact.message))
             span.end(_nanoseconds(fact.at))
         call.open = ()
@@ -369,7 +370,7 @@ class Tracing:
         if fact.source:
             about[names.SOURCE] = fact.source
         if fact.variant:
-            about[names.VARIANT] = fact.variant
+            about[names.VARIANT] = _cut(fact.variant)
         if call.open:
             self._end_attempts(call, fact, error)
         self._end(call.span, fact, about, error)
@@ -401,7 +402,11 @@ class Tracing:
         span = self._about(run, fact) if hasattr(fact, "call") else run.span
         name, fields = EVENTS[type(fact)]
         about = {attribute: getattr(fact, field) for field, attribute in fields.items()}
-        about = {attribute: value for attribute, value in about.items() if _is_plain(value)}
+        about = {
+            attribute: _cut(value) if isinstance(value, str) else value
+            for attribute, value in about.items()
+            if _is_plain(value)
+        }
         span.add_event(name, about, _nanoseconds(fact.at))
         self._enriched(span, fact)
 
@@ -438,7 +443,7 @@ class Tracing:
         """Say what a span ended in; a traceback is recorded unless another span has ``told`` it."""
         match fact.ending:
             case Ending.FAILURE if error is not None:
-                span.set_attribute(names.ERROR_TYPE, _class(error))
+                span.set_attribute(names.ERROR_TYPE, _cut(_class(error)))
                 if isinstance(error, AwaitlyError):
                     span.set_attribute(names.ERROR_CODE, error.code)
             case Ending.UNEXPECTED if error is not None:
@@ -464,7 +469,7 @@ class Tracing:
         """Return what may be seen of a stored value."""
         if len(payload) <= LARGEST:
             try:
-                return brief(redacted(value_of(payload), self._redact), LONGEST)
+                return _cut(brief(redacted(value_of(payload), self._redact), LONGEST))
             except BaseException as error:  # noqa: BLE001 - nested too deeply, or redact is to blame
                 survive(error)
         return f"({counted(len(payload), 'byte')})"
@@ -503,6 +508,8 @@ def _class(error: BaseException) -> str:
 
 
 def _cut(text: str) -> str:
+    """Return text from outside as a span can have it: one that cannot be encoded would lose the spans sent with it."""
+    text = valid(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

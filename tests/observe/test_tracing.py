@@ -1117,3 +1117,40 @@ def by_name(spans: Sequence[Received]) -> dict[str, Received]:
     keys = {key for span in ours for about in (span.attributes, *(held for _, held in span.events)) for key in about}
     assert keys <= MEANINGS.keys()
     return {span.name: span for span in spans}
+
+
+def test_text_that_is_no_valid_unicode_loses_no_spans(world: World) -> None:
+    odd = "caf\udce9"
+
+    @step(effect="none", retry=Retry(2, initial="1s", jitter=False))
+    async def opens(name: str) -> str:
+        raise OSError(odd)
+
+    @workflow
+    async def opening(name: str) -> str:
+        return await opens(name)
+
+    @workflow
+    async def waiting() -> None:
+        await sleep("1h")
+
+    async def story() -> None:
+        async with world.runtime() as rt:
+            await rt.run(opening, "lamp")
+            handle = await rt.start(waiting)
+            await handle.cancel(odd)
+            await handle.result()
+
+    world.play(story())
+
+    spans = world.received()
+    assert [span.name for span in spans if span.name.startswith("workflow")] == ["workflow opening", "workflow waiting"]
+    messages = [
+        value
+        for span in spans
+        for event in span.events
+        for value in event[1].values()
+        if isinstance(value, str) and value.startswith("caf")
+    ]
+    assert messages
+    assert set(messages) == {"caf\\udce9"}
