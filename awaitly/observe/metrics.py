@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import MeterProvider
+from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import NonRecordingSpan, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -123,6 +123,7 @@ class Metrics:
 
     def __init__(self, meter_provider: MeterProvider | None = None, gauges: Gauges | None = None) -> None:
         self._given = self._gauges = gauges or Gauges()
+        self._provider = meter_provider
         self._report = report_of(meter_provider)
         self._report.join(self)
         self._line = meter_provider.series if isinstance(meter_provider, Tallying) else self._report.line
@@ -135,6 +136,10 @@ class Metrics:
         self._workflows, self._steps = _Names(), _Names()
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink", "outbox")}
         self.facts = frozenset({StepFinished, *_HANDLERS})
+
+    def reports_to(self, provider: MeterProvider | None) -> bool:
+        """Return whether this counts for a provider; None: OpenTelemetry's global one."""
+        return (self._provider or get_meter_provider()) is (provider or get_meter_provider())
 
     def attach(self, gauges: Gauges | None) -> None:
         """Ask these from now on for what nobody was given for when this was made; None asks nobody else."""

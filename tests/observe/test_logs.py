@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from awaitly import Failure, Ok, Retry, Runtime, sleep, step, workflow
+from awaitly.observe.logs import Journalist
 from awaitly.settings import Settings
 from awaitly.settings.tables import LogSettings
 from awaitly.testing.clock import VirtualClock
@@ -197,6 +198,18 @@ def test_the_call_of_a_child_that_ended_with_its_parent_is_no_unexpected_failure
     calls = [line for line in lines.of("awaitly.runs") if line.get("step") in ("job", "late")]
     said = [(line["level"], line["event"]) for line in calls]
     assert said == [("info", "step cancelled"), ("warning", "step ended too late")]
+
+
+def test_a_journalist_that_is_given_writes_no_line_twice(lines: Lines) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> None:
+        async with Runtime(logged(), store="memory://", clock=clock, sinks=[Journalist()]) as rt:
+            await rt.run(declined, "stolen")
+
+    clock.run(story())
+
+    assert [line["event"] for line in lines.of("awaitly.runs")].count("run started") == 1
 
 
 def test_a_line_has_the_time_at_which_it_happened_not_that_at_which_it_was_written(lines: Lines) -> None:

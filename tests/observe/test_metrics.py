@@ -615,6 +615,59 @@ def test_without_a_provider_the_global_one_is_told_even_if_it_is_set_later(
     assert measured.numbers("awaitly.runs.queued") == {"": 3}
 
 
+def test_a_program_that_has_set_up_nothing_but_metrics_gets_those_of_its_runs(
+    measured: Measured, global_provider: Callable[[MeterProvider], None]
+) -> None:
+    measured.reader = InMemoryMetricReader()
+    global_provider(MeterProvider(metric_readers=[measured.reader]))
+
+    measured.play(counted(measured))
+
+    assert measured.numbers("awaitly.step.duration") == {"counting one value": 1}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_metrics_that_are_given_for_the_provider_of_the_program_are_not_counted_again(
+    measured: Measured, global_provider: Callable[[MeterProvider], None], named: bool
+) -> None:
+    measured.reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[measured.reader])
+    global_provider(provider)
+
+    measured.play(counted(measured, Metrics(provider if named else None)))
+
+    assert measured.numbers("awaitly.step.duration") == {"counting one value": 1}
+
+
+def test_metrics_that_are_given_for_another_provider_are_counted_beside_those_of_the_program(
+    measured: Measured, global_provider: Callable[[MeterProvider], None]
+) -> None:
+    reader = InMemoryMetricReader()
+    global_provider(MeterProvider(metric_readers=[reader]))
+
+    measured.play(counted(measured, measured.watch))
+    assert measured.numbers("awaitly.step.duration") == {"counting one value": 1}
+
+    measured.reader = reader
+    assert measured.numbers("awaitly.step.duration") == {"counting one value": 1}
+
+
+async def counted(measured: Measured, *watchers: Metrics) -> None:
+    """Execute a run of one step in a runtime that is given these."""
+    async with Runtime(Settings(), store="memory://", clock=measured.clock, watchers=watchers) as rt:
+        assert await rt.run(counting) == Ok(1)
+
+
+@step
+async def one() -> int:
+    return 1
+
+
+@workflow
+async def counting() -> int:
+    return await one()
+
+
 @pytest.fixture
 def global_provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[MeterProvider], None]:
     """Set OpenTelemetry's global provider, for the test alone: it can be set only once."""
