@@ -15,6 +15,7 @@ import structlog
 import structlog.tracebacks
 from opentelemetry.trace import get_current_span
 
+from awaitly.errors import UnexpectedError
 from awaitly.model.context import Whereabouts
 from awaitly.model.facts import (
     BreakerClosed,
@@ -38,6 +39,7 @@ from awaitly.model.facts import (
     StepStarted,
 )
 from awaitly.model.notice import Notice
+from awaitly.model.plain import jsonable
 
 Format: TypeAlias = Literal["console", "json"]
 Where: TypeAlias = Callable[[], Whereabouts | None]
@@ -210,6 +212,29 @@ def _outcome(fact: StepFinished) -> dict[str, object]:
     return names
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Writes a line of every record, of one that cannot be formatted too: what went wrong, and where it was logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            return super().format(record)
+        except Exception as error:  # noqa: BLE001 - the __str__ of whatever was logged is foreign code
+            return super().format(_instead_of(record, error))
+
+
+def _instead_of(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    kept = {name: value for name, value in vars(record).items() if name in _KEPT}
+    said = record.msg if isinstance(record.msg, str) else record.msg.get("event") if type(record.msg) is dict else None
+    meant = said if isinstance(said, str) else "a line"
+    why = UnexpectedError.of(error)
+    where = f"{record.filename}:{record.lineno}"
+    what = f"{meant} (cannot be formatted where {where} logs it: {why.type_name}: {why.message})"
+    return logging.makeLogRecord({**kept, "msg": what, "args": ()})
+
+
+_KEPT = frozenset({"name", "levelname", "levelno", "created", "msecs", *NAMES})
+
+
 def configure(where: Where, *, style: Format, level: str = "INFO") -> None:
     """Let this process log to standard error, one line an event, through structlog and the standard library alike.
 
@@ -242,9 +267,7 @@ def configure(where: Where, *, style: Format, level: str = "INFO") -> None:
     handler = logging.StreamHandler()
     handler.addFilter(RunFilter(where))
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _timed, structlog.stdlib.ExtraAdder()], processors=_rendering(style)
-        )
+        _Formatter(foreign_pre_chain=[*shared, _timed, structlog.stdlib.ExtraAdder()], processors=_rendering(style))
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -258,13 +281,18 @@ def _timed(logger: object, method: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
+def _jsonable(logger: object, method: str, event: MutableMapping[str, Any]) -> Any:
+    """Make valid JSON possible, whatever was logged: no line is lost, and none that a collector cannot read."""
+    return jsonable(event)
+
+
 def _rendering(style: Format) -> list[Any]:
     tidy: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if style == "json":
         # Without the values of variables: there may be secrets among them.
         traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         renderer = structlog.processors.ExceptionRenderer(traceback)
-        return [*tidy, renderer, structlog.processors.JSONRenderer(default=str)]
+        return [*tidy, renderer, _jsonable, structlog.processors.JSONRenderer()]
     return [
         *tidy,
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback),

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic_core import from_json
 
 from awaitly import Failure, Ok, Retry, Runtime, sleep, step, workflow
-from awaitly.observe.logs import Journalist
+from awaitly.observe.logs import Journalist, configure
 from awaitly.settings import Settings
 from awaitly.settings.tables import LogSettings
 from awaitly.testing.clock import VirtualClock
@@ -80,6 +83,10 @@ class Lines:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self._read += map(json.loads, self._capsys.readouterr().err.splitlines())
         return iter(self._read)
+
+    def written(self) -> list[str]:
+        """Return the lines since the last time, as they were written."""
+        return self._capsys.readouterr().err.splitlines()
 
     def of(self, logger: str) -> list[dict[str, Any]]:
         return [line for line in self if line["logger"] == logger]
@@ -271,3 +278,52 @@ def test_logging_is_left_alone_unless_settings_ask_for_it() -> None:
     clock.run(story())
 
     assert logging.getLogger().handlers == handlers
+
+
+class Textless:
+    def __str__(self) -> str:
+        raise ValueError("it has no text")
+
+
+def around_itself() -> list[Any]:
+    circle: list[Any] = []
+    circle.append(circle)
+    return circle
+
+
+SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary()
+ODD = st.sampled_from(["caf\udce9", float("nan"), float("-inf"), OSError("\ud800")]) | st.one_of(
+    st.builds(Textless), st.builds(around_itself), st.integers(4000, 6000).map(lambda digits: 10**digits)
+)
+ANYTHING = st.recursive(
+    SIMPLE | ODD,
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(SIMPLE | st.tuples(SIMPLE), inner) | st.tuples(inner) | st.sets(SIMPLE)
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANYTHING)
+def test_whatever_is_logged_is_a_line_of_valid_json(lines: Lines, value: Any) -> None:
+    configure(lambda: None, style="json")
+
+    logging.getLogger("shop").info("odd", extra={"value": value})
+    structlog.get_logger("shop").info("odd", value=value)
+
+    written = lines.written()
+    assert len(written) == 2
+    assert all(from_json(line, allow_inf_nan=False)["event"] == "odd" for line in written)
+
+
+def test_a_line_that_cannot_be_formatted_is_one_that_says_so(lines: Lines) -> None:
+    configure(lambda: None, style="json")
+
+    logging.getLogger("shop").info("sold %d", "a lamp")
+    logging.getLogger("shop").info(Textless())
+
+    first, second = lines.of("shop")
+    assert first["event"].startswith("sold %d (cannot be formatted where test_logs.py:")
+    assert "TypeError: %d format: a real number is required, not str" in first["event"]
+    assert second["event"].startswith("a line (cannot be formatted where test_logs.py:")
+    assert second["level"] == "info"
