@@ -166,7 +166,7 @@ def _gauges(engine: "Engine", states: Shared, bus: Bus, vitals: "Vitals") -> "Ga
         queued=lambda: len(engine.admission.queue),
         queue_age=lambda: max(waits(), default=0.0),
         waiting=lambda: {limiter.name: limiter.waiting for limiter in limiters()},
-        breakers=lambda: [circuit.name for circuit in states.states(Circuit).values()],
+        breakers=lambda: {circuit.name: circuit.last for circuit in states.states(Circuit).values()},
         dropped=lambda: bus.dropped,
         sink_failures=lambda: bus.failures,
         delivered=lambda: {name: outbox.delivered for name, outbox in vitals.outboxes().items()},

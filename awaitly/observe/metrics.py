@@ -74,7 +74,8 @@ from awaitly.observe.recording import Line, Tallying, report_of
 MOST_NAMES = 1000  # different pairs of workflow and step, and of any other name
 OTHER = "other"  # what those beyond are called
 
-_STATES = {BreakerClosed: ("closed", 0), BreakerHalfOpened: ("half-open", 1), BreakerOpened: ("open", 2)}
+_STATES: dict[type[Fact], str] = {BreakerClosed: "closed", BreakerHalfOpened: "half-open", BreakerOpened: "open"}
+_NUMBERS: dict[str, int] = {"closed": 0, "half-open": 1, "open": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Gauges:
         queued: the runs that wait for room.
         queue_age: the seconds that the first of them has been waiting; 0 if there is none.
         waiting: the calls that wait, by limiter.
-        breakers: the names of all circuits: those that have not changed yet are closed.
+        breakers: the states of all circuits as of their last change, by name: a circuit that is asked may change.
         dropped: the notices that were lost, by sink.
         sink_failures: the notices at which a sink raised, by sink.
         delivered: the events that were delivered, by outbox.
@@ -103,7 +104,7 @@ class Gauges:
     queued: Callable[[], int] | None = None
     queue_age: Callable[[], float] | None = None
     waiting: Callable[[], Mapping[str, int]] | None = None
-    breakers: Callable[[], Iterable[str]] | None = None
+    breakers: Callable[[], Mapping[str, str]] | None = None
     dropped: Callable[[], Mapping[str, int]] | None = None
     sink_failures: Callable[[], Mapping[str, int]] | None = None
     delivered: Callable[[], Mapping[str, int]] | None = None
@@ -131,7 +132,7 @@ class Metrics:
         self._outcomes: dict[tuple[str, str, str, str], Line] = {}  # by workflow, step, outcome and source
         self._contexts: dict[str, Context] = {}  # by run, of those whose trace is sampled
         self._started: dict[str, float] = {}  # by run
-        self._circuits: dict[str, int] = {}
+        self._circuits: dict[str, str] = {}  # that changed: also those that nobody can be asked for
         self._executed: dict[str, int] = {}  # 0 for each workflow of which a run was executed here
         self._workflows, self._steps = _Names(), _Names()
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink", "outbox")}
@@ -243,8 +244,8 @@ class Metrics:
         self._record(LIMITER_WAIT, fact.seconds, notice, fact)
 
     def _breaker_changed(self, notice: Notice, fact: BreakerOpened | BreakerHalfOpened | BreakerClosed) -> None:
-        state, number = _STATES[type(fact)]
-        self._circuits[fact.breaker] = number
+        state = _STATES[type(fact)]
+        self._circuits[fact.breaker] = state
         self.count(BREAKER_TRANSITIONS, notice, fact, state=state)
 
     def _committed(self, notice: Notice, fact: Committed) -> None:
@@ -274,8 +275,9 @@ class Metrics:
     def answers(self, row: Instrument) -> Iterable[tuple[str, float]]:
         """Return the values of an asked instrument, by its attribute if it has one."""
         ask: Callable[[], Any] | None = getattr(self._gauges, row.asks)
-        if row is BREAKER_STATE:  # a circuit is not asked: looking at it may change it, and this is another thread
-            found = dict.fromkeys(() if ask is None else ask(), 0) | self._circuits.copy()
+        if row is BREAKER_STATE:
+            states: dict[str, str] = {**({} if ask is None else ask()), **self._circuits.copy()}
+            found = {name: _NUMBERS[state] for name, state in states.items()}
         elif ask is None:
             return []
         else:

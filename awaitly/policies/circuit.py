@@ -234,6 +234,11 @@ class Switch:
         """Return the state: ``"half-open"`` as soon as the reset timeout is over."""
         return named(self._look())
 
+    @property
+    def last(self) -> State:
+        """The state as of the last change: unlike :meth:`state` it changes nothing, and any thread may ask."""
+        return named(self._phase)
+
     def snapshot(self) -> Snapshot:
         """Return the state and the numbers that led to it."""
         phase = self._look()

@@ -377,7 +377,7 @@ def test_a_circuit_is_followed_from_opening_to_closing(measured: Measured) -> No
 
     async def story() -> None:
         async with measured.runtime(paying) as rt:
-            measured.watch.attach(Gauges(breakers=lambda: ["payments", "idle"]))
+            measured.watch.attach(Gauges(breakers=lambda: {"payments": "closed", "idle": "closed"}))
             seen.append(measured.numbers("awaitly.breaker.state"))
             for _ in range(3):
                 await rt.run(paying)

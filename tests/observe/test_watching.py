@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from awaitly import Ok, RateLimit, Runtime, current, sleep, step, workflow
+from awaitly import Breaker, Ok, RateLimit, Runtime, current, sleep, step, workflow
 from awaitly.model.facts import Ending, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.metrics import Metrics
@@ -146,3 +146,30 @@ def outcomes(reader: InMemoryMetricReader) -> list[object]:
     )
     durations = next(metric for metric in found if metric.name == "awaitly.step.duration")
     return [(point.attributes or {})["outcome"] for point in durations.data.data_points]
+
+
+@step(effect="none", breaker=Breaker("bank", failure_threshold=1))
+async def paid() -> None:
+    raise ConnectionError("away")
+
+
+@workflow
+async def paying() -> None:
+    await paid()
+
+
+def test_a_circuit_that_is_open_is_so_in_the_metrics_of_a_runtime_that_was_closed_and_opened_again() -> None:
+    clock = VirtualClock(auto=True)
+    settings = Settings(prometheus=True)
+
+    async def story() -> None:
+        runtime = Runtime(settings, store="memory://", clock=clock)
+        for _ in range(2):
+            async with runtime as rt:
+                await rt.run(paying)
+                assert rt.watching is not None
+                assert rt.watching.exposition is not None
+                shown, _ = rt.watching.exposition.render()
+                assert b'awaitly_breaker_state{breaker="bank"} 2.0' in shown
+
+    clock.run(story())
