@@ -27,6 +27,7 @@ from awaitly.model.facts import (
 from awaitly.model.names import overlaid, spelt
 from awaitly.model.program import Program
 from awaitly.model.state import Status
+from awaitly.persist.ports import Store
 from awaitly.policies.clock import pause
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -273,21 +274,60 @@ OPAQUE = frozenset({"opaque-call", "io-outside-step"})
 async def follow(engine: Engine, run_id: str) -> AsyncIterator[Fact]:
     """Yield the facts of a run as they are stored, from its start to its end, wherever it is executed.
 
+    A retry removes what had failed, and numbers begin there again: who has seen some of that is told of the retry, and
+    of what follows.
+
     Raises:
         ShuttingDown: If this process will not see the end of it.
     """
-    seen = -1
+    seen = _Seen()
     while True:
         leaving = engine.closed and run_id not in engine.active
-        facts = await engine.store.read(run_id, after=seen)
-        for fact in facts:
+        for fact in await seen.news(engine.store, run_id):
+            seen.note(fact)
             yield fact
             if isinstance(fact, RunFinished):
                 return
-        seen += len(facts)
         if leaving:
             raise ShuttingDown("the runtime is shutting down")
         await pause(engine.clock, FOLLOW)
+
+
+class _Seen:
+    """What somebody who follows a run has seen of its journal."""
+
+    def __init__(self) -> None:
+        self._marks: list[_Mark] = []  # by number
+        self._last = 0  # the number of the last fact that a retry would not store again
+
+    def note(self, fact: Fact) -> None:
+        if not isinstance(fact, FlagDecided):
+            self._last = len(self._marks)
+        self._marks.append(_mark(fact))
+
+    async def news(self, store: Store, run_id: str) -> Sequence[Fact]:
+        """Return what has not been seen, from where the journal is another one than what was seen."""
+        facts = await store.read(run_id, after=self._last - 1)
+        known = self._marks[self._last :]
+        if [_mark(fact) for fact in facts[: len(known)]] == known:
+            return facts[len(known) :]
+        facts = await store.read(run_id)
+        same = 0
+        for mark, fact in zip(self._marks, facts, strict=False):
+            if mark != _mark(fact):
+                break
+            same += 1
+        self._last = 0
+        del self._marks[same:]
+        return facts[same:]
+
+
+_Mark: TypeAlias = tuple[type[Fact], float, str]
+
+
+def _mark(fact: Fact) -> _Mark:
+    """Return what tells a fact from another one that took its number."""
+    return type(fact), fact.at, getattr(fact, "call", "")
 
 
 FOLLOW = 0.1  # seconds between two looks

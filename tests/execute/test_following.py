@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from awaitly import Ok, Runtime
+from awaitly import Ok, Runtime, sleep, step, workflow
 from awaitly.model.facts import Fact, RunFinished, StepFinished, TimerFired
 from awaitly.persist.stores.sqlite import SqliteStore
 from awaitly.settings import Settings
+from awaitly.testing.clock import VirtualClock
 from tests.execute.elsewhere import gated
 
 REPOSITORY = Path(__file__).parents[2]
@@ -73,6 +74,67 @@ def test_whoever_stops_following_leaves_nothing_behind(store: str, tmp_path: Pat
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(story())
+
+
+broken = True
+
+
+@step
+async def mend() -> str:
+    if broken:
+        raise ValueError("it is broken")
+    return "mended"
+
+
+@step(effect="none")
+async def tidy() -> str:
+    return "in the old way"
+
+
+@tidy.variant(flag="new-way")
+async def tidy_anew() -> str:
+    return "in the new way"
+
+
+@workflow
+async def repair() -> str:
+    try:
+        return await mend()
+    finally:
+        await sleep("1s")
+        await tidy()
+        await sleep("1m")
+
+
+SEEN = ["RunStarted", "StepFinished mend", "TimerSet", "TimerFired", "FlagDecided", "StepFinished tidy", "TimerSet"]
+
+
+@pytest.mark.parametrize("slow_after", range(1, len(SEEN) + 1))
+def test_whoever_is_slow_while_the_run_is_retried_misses_nothing_of_what_is_stored_then(
+    slow_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock(auto=True)
+
+    async def story() -> tuple[list[Fact], list[Fact]]:
+        async with Runtime(Settings(), store="memory://", clock=clock, flags={"new-way": True}) as rt:
+            handle, seen = await rt.start(repair.options(id="one")), list[Fact]()
+            events = handle.events()
+            while len(seen) < slow_after:
+                seen.append(await anext(events))
+            await handle.result()
+            monkeypatch.setattr(f"{__name__}.broken", False)
+            assert await (await rt.retry("one")).result() == Ok("mended")
+            return seen + [fact async for fact in events], list(await rt.facts("one"))
+
+    followed, stored = clock.run(story(), longest=20)
+
+    assert [spelt(fact) for fact in followed[:slow_after]] == SEEN[:slow_after]
+    assert followed[-len(stored) + 1 :] == stored[1:]
+    assert [spelt(fact) for fact in stored][:3] == ["RunStarted", "RunRetried", "FlagDecided"]
+
+
+def spelt(fact: Fact) -> str:
+    return " ".join([type(fact).__name__, *([fact.step] if isinstance(fact, StepFinished) else [])])
 
 
 def test_what_is_followed_is_stored(store: str, tmp_path: Path) -> None:
