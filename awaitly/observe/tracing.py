@@ -65,8 +65,9 @@ from awaitly.model.secrets import Redact, redacted
 from awaitly.observe.surviving import survive
 from awaitly.texts import valid
 
-WAITING: Final = 1000  # spans of starts that have not become runs here
-FRESH: Final = 10.0  # seconds in which a start that finds an unfinished run has taken it over
+WAITING: Final = 1000  # spans of starts that have not become runs here, and
+MOST: Final = 10_000  # as long as they may still become some, in a burst
+FRESH: Final = 10.0  # seconds in which a start has become a run here, or has taken over the one that it found
 LONGEST: Final = 1000  # characters of what is recorded of values and messages
 LARGEST: Final = 64_000  # bytes of a value that is looked at on the event loop
 
@@ -225,9 +226,17 @@ class Tracing:
             return ""
         traceparent = f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
         if len(self._begun) >= WAITING:
-            del self._begun[next(iter(self._begun))]
+            self._drop_old(run.began - FRESH)
         self._begun[run_id, traceparent] = run
         return traceparent
+
+    def _drop_old(self, before: float) -> None:
+        """Drop what began before a time: those starts found a run. Of younger ones only so many are kept."""
+        while len(self._begun) >= WAITING:
+            oldest = next(iter(self._begun))
+            if self._begun[oldest].began >= before and len(self._begun) < MOST:
+                break
+            del self._begun[oldest]
 
     def _run(self, run_id: str, workflow: str, around: Context, at: float, links: list[Link] | None = None) -> _Run:
         about = {names.RUN_ID: run_id, names.WORKFLOW: workflow}

@@ -40,7 +40,7 @@ from awaitly.model.attributes import MEANINGS
 from awaitly.model.facts import Ending, Fact, RunFinished, RunStarted, StepFinished, StepStarted
 from awaitly.model.notice import Notice
 from awaitly.observe.otlp import providers
-from awaitly.observe.tracing import EVENTS, WAITING, Tracing
+from awaitly.observe.tracing import EVENTS, FRESH, MOST, WAITING, Tracing
 from awaitly.persist.ports import Store
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.policies.clock import pause
@@ -1094,7 +1094,9 @@ def test_nothing_is_kept_of_runs_that_have_ended(world: World) -> None:
 def test_of_starts_that_become_no_runs_here_few_are_kept(world: World) -> None:
     tracing = world.tracing()
 
-    traces = [tracing.begin(f"run:{number}", "order") for number in range(WAITING + 1)]
+    traces = [tracing.begin(f"run:{number}", "order") for number in range(WAITING)]
+    world.play(world.clock.advance(f"{FRESH + 1}s"))
+    tracing.begin("another", "order")
 
     assert len(tracing._begun) == WAITING
     began = RunStarted(
@@ -1105,6 +1107,18 @@ def test_of_starts_that_become_no_runs_here_few_are_kept(world: World) -> None:
     tracing(Notice("run:0", "order", RunFinished(at=world.clock.time(), ending=Ending.VALUE, payload=b"null")))
     (span,) = world.received()
     assert (span.trace, span.parent) == tuple(traces[0].split("-")[1:3])  # in the trace that was promised, all the same
+
+
+def test_of_a_burst_of_starts_none_is_forgotten_before_it_can_have_become_a_run() -> None:
+    """A sampler that records nothing makes them quickly."""
+    tracing = Tracing(TracerProvider(sampler=ALWAYS_OFF), time=lambda: 0.0)
+
+    for number in range(MOST):
+        tracing.begin(f"run:{number}", "order")
+
+    assert len(tracing._begun) == MOST
+    tracing.begin("one more", "order")
+    assert len(tracing._begun) == MOST
 
 
 def test_every_event_has_attributes_that_the_table_explains() -> None:
