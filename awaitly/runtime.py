@@ -138,11 +138,12 @@ class Runtime:
         self.loop = self.states.loop = asyncio.get_running_loop()
         self._ending, self._leaving = None, asyncio.Event()
         await store.open()
-        if self.sends != "nothing":
-            self.watching = parts.watching(self.settings, self._sinks, self.watchers, self.clock, self.sends)
-        self._say_unsaid()
-        control = self._controlling(store)
+        self.watching = control = None
         try:
+            if self.sends != "nothing":
+                self.watching = parts.watching(self.settings, self._sinks, self.watchers, self.clock, self.sends)
+            self._say_unsaid()
+            control = self._controlling(store)
             await control.open()
             self.vitals.opened(control.engine, None if self.watching is None else self.watching.bus)
             if self.watching is not None:
@@ -150,9 +151,10 @@ class Runtime:
             self._control = control  # before recovery: runs that go on may start others
             await control.recover()
         except BaseException:
-            self._control = None
-            self.vitals.closed()
-            await store.close()
+            if self._control is not None:
+                await self.shutdown(LAST_NOTICES, go_on=0)
+            else:
+                await self._shut_down(store, control, LAST_NOTICES, 0)
             raise
 
     @at_home
@@ -177,9 +179,11 @@ class Runtime:
             if self._control is None:
                 return Closed()
             allowed = _duration(timeout, self.settings.shutdown_timeout, "timeout= of shutdown()")
-            ends = self._shut_down(self._control, allowed, _duration(go_on, allowed * GOES_ON, "go_on= of shutdown()"))
+            first = _duration(go_on, allowed * GOES_ON, "go_on= of shutdown()")
+            ends = self._shut_down(self._control.engine.store, self._control, allowed, first)
             self._ending = asyncio.get_running_loop().create_task(ends, context=parts.neutral_context())
             self._control.closes()
+            self.library.close()
             self.vitals.closing()
             self._leaving.set()
         return await asyncio.shield(self._ending)
@@ -216,13 +220,12 @@ class Runtime:
         await self._leaving.wait()
         return (await self.shutdown()).exit_status
 
-    async def _shut_down(self, control: "Control", timeout: float, go_on: float) -> "Closed":
-        from awaitly.execute.closing import close_store
+    async def _shut_down(self, store: "Store", control: "Control | None", timeout: float, go_on: float) -> "Closed":
+        from awaitly.execute.closing import Closed, close_store
 
         until = self.clock.monotonic() + timeout
-        self.library.close()
         try:
-            return await control.close(timeout, go_on)
+            return Closed() if control is None else await control.close(timeout, go_on)
         finally:
             try:
                 if self.watching is not None:
@@ -233,7 +236,7 @@ class Runtime:
                     self._signals.remove()
                 self._control = self._signals = None
                 self.vitals.closed()
-                await close_store(control.engine.store, max(LAST, until + ENDING - self.clock.monotonic()))
+                await close_store(store, max(LAST, until + ENDING - self.clock.monotonic()))
 
     def watch(self, watcher: "Watcher") -> None:
         """Let one more watcher of awaitly's own observe what happens.

@@ -76,7 +76,8 @@ class Watching:
         sends: Sends = "alone",
     ) -> None:
         logs = _logging(settings, where, sinks)  # first: there may be something to warn of
-        self.exporting = _exporting(settings, sends)
+        reports = _reporting(settings, sinks)
+        self.exporting = _exporting(settings, sends)  # from here on there are threads: what may not fit comes before
         self._sends = sends
         self.exposition = _exposition(settings, self.exporting)
         ours: list[Watcher] = []
@@ -88,7 +89,7 @@ class Watching:
         self.begin = _beginning(everybody)
         self._asking = _asking(everybody)
         self._entering = _entering(everybody)
-        self.bus = Bus((*sinks, *_reporting(settings, sinks), *logs), everybody)
+        self.bus = Bus((*sinks, *reports, *logs), everybody)
 
     def here(self) -> Callable[[], object]:
         """Return what puts back what watchers find current here, whatever they are told until then."""

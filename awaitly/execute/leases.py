@@ -51,8 +51,9 @@ class Lease:
             seconds: What the store may take for it.
             frees: Whether the runs may be claimed at once: not while the store may still take what they appended.
         """
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._timer is None:
+            return  # it was never opened
+        self._timer.cancel()
         try:
             if not frees:
                 raise TimeoutError

@@ -132,7 +132,12 @@ def providers(to: Destination) -> Exporting:
         ConfigurationError: ``invalid-setting``, for another protocol, and for headers that are no pairs.
     """
     resource = Resource.create({SERVICE_NAME: to.service_name} if to.service_name else None)
-    return Exporting(_tracer_provider(to, resource), _meter_provider(to, resource))
+    traces = _tracer_provider(to, resource)
+    try:
+        return Exporting(traces, _meter_provider(to, resource))
+    except BaseException:
+        Exporting(traces, None).shutdown(0)  # it has a thread already
+        raise
 
 
 def _tracer_provider(to: Destination, resource: Resource) -> TracerProvider | None:

@@ -78,7 +78,7 @@ class Scene:
     def cut_off(self, call: str = "renew", *, code: str = "store-unavailable") -> None:
         """Let the store refuse a call of this process from now on; by default it cannot renew its lease."""
 
-        async def away(*arguments: Any) -> None:
+        async def away(*arguments: Any, **named: Any) -> None:
             raise StoreError(f"the store is away: no {call}", code=code)
 
         setattr(self.store, call, away)
