@@ -17,7 +17,11 @@ UVICORN = ("uvicorn", APP, "--port", "0")
 GUNICORN = ("gunicorn", APP, "-b", "127.0.0.1:0", "-k", "uvicorn_worker.UvicornWorker", "--no-control-socket")
 
 # Uvicorn raises the signal again once it has ended in order; gunicorn's own process is told by its worker.
-SERVERS = pytest.mark.parametrize(("server", "status"), [(UVICORN, -15), (GUNICORN, 0)], ids=["uvicorn", "gunicorn"])
+SERVERS = pytest.mark.parametrize(
+    ("server", "status"),
+    [(UVICORN, -15), (GUNICORN, 0), ((*GUNICORN, "--preload"), 0)],
+    ids=["uvicorn", "gunicorn", "gunicorn-preload"],
+)
 
 
 def asked(url: str, method: str, path: str) -> httpx.Response:
