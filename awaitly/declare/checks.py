@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from awaitly.errors import ConfigurationError, UsageError
 from awaitly.model.names import nearest
+from awaitly.texts import NAMED, named
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -94,13 +95,13 @@ def checked_errors(errors: object, where: str) -> tuple[type[BaseException], ...
 
 
 def checked_text(text: object, what: str) -> str:
-    """Return ``text`` if it is a string that is not blank.
+    """Return ``text`` if it is a string that is not blank and can be stored.
 
     Raises:
         ConfigurationError: ``invalid-option``.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise ConfigurationError(f"{what} is {text!r}", hint="give a string that is not empty", code="invalid-option")
+    if not named(text):
+        raise ConfigurationError(f"{what} is {text!r}", hint=NAMED, code="invalid-option")
     return text
 
 

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from awaitly.errors import ConfigurationError
 from awaitly.model.names import spelt
+from awaitly.texts import NAMED, named
 
 FlagValue: TypeAlias = bool | int | float | str  # what JSON can hold in one piece
 
@@ -33,10 +34,10 @@ class Flag:
     default: FlagValue = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
+        if not named(self.name):
             raise ConfigurationError(
                 f"the name of a flag is {self.name!r}",
-                hint='give a string that is not empty, such as "new-payment-flow"',
+                hint=f'{NAMED}, such as "new-payment-flow"',
                 code="invalid-option",
             )
         if not scalar(self.default):

@@ -5,6 +5,7 @@ from typing import Any
 
 from awaitly.errors import ConfigurationError
 from awaitly.model.durations import seconds
+from awaitly.texts import NAMED, named
 
 
 def refuse(what: str, value: object, allowed: str) -> ConfigurationError:
@@ -65,13 +66,13 @@ def check_choice(value: object, allowed: Iterable[str], what: str) -> None:
 
 
 def check_name(value: object, what: str) -> None:
-    """Refuse a name that is no text or blank; none at all is fine.
+    """Refuse a name that is no text, blank, or cannot be stored; none at all is fine.
 
     Raises:
         ConfigurationError: ``invalid-option``.
     """
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise refuse(what, value, "give a string that is not empty")
+    if value is not None and not named(value):
+        raise refuse(what, value, NAMED)
 
 
 def error_classes(value: object, what: str) -> tuple[type[BaseException], ...]:

@@ -8,7 +8,7 @@ from awaitly.errors import ConfigurationError
 from awaitly.model.durations import Duration, humanised, seconds
 from awaitly.model.facts import Fact
 from awaitly.model.names import nearest
-from awaitly.policies.options import check_count, check_duration
+from awaitly.policies.options import check_count, check_duration, check_name
 from awaitly.policies.retry import Retry
 from awaitly.policies.timeout import Expired, within
 from awaitly.runtime import Runtime
@@ -72,6 +72,7 @@ class Outbox:
         every: Duration = "500ms",
         at_once: int = 8,
     ) -> None:
+        check_name(name or None, "name of Outbox")
         check_count(at_once, "at_once of Outbox")
         check_duration(every, "every of Outbox")
         receiver = Receiver(url, secret, headers or {}, client, timeout)
