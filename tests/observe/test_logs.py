@@ -15,6 +15,7 @@ from pydantic_core import from_json
 
 from awaitly import Failure, Ok, Retry, Runtime, sleep, step, workflow
 from awaitly.observe.logs import Journalist, configure
+from awaitly.persist.stores.memory import MemoryStore
 from awaitly.settings import Settings
 from awaitly.settings.tables import LogSettings
 from awaitly.testing.clock import VirtualClock
@@ -137,6 +138,49 @@ def test_a_replay_logs_nothing_again(lines: Lines, tmp_path: object) -> None:
     again.run(second(again))
 
     assert [line["event"] for line in lines.of("shop")][before:] == ["the body ends"]
+
+
+hangs = True
+
+
+@step
+async def keep() -> None:
+    pass
+
+
+@step
+async def hold() -> None:
+    logging.getLogger("shop").info("the step begins")
+    if hangs:
+        await asyncio.Event().wait()
+
+
+@workflow(key="held")
+async def held() -> None:
+    logging.getLogger("shop").info("the body begins")
+    await keep()
+    logging.getLogger("shop").info("the body goes on")
+    await hold()
+
+
+def test_what_was_logged_after_the_last_stored_outcome_is_logged_again(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock(auto=True)
+    store = MemoryStore(monotonic=clock.monotonic)
+
+    async def story() -> None:
+        async with Runtime(logged(), store=store, clock=clock) as rt:
+            await rt.start(held)
+            await clock.advance("1s")
+        monkeypatch.setattr(f"{__name__}.hangs", False)
+        async with Runtime(logged(), store=store, clock=clock, workflows=[held]) as rt:
+            assert await (await rt.handle("held")).result() == Ok(None)
+
+    clock.run(story())
+
+    told = ["the body goes on", "the step begins"]
+    assert [line["event"] for line in lines.of("shop")] == ["the body begins", *told, *told]
 
 
 def test_a_plain_step_logs_from_its_thread_like_any_other(lines: Lines) -> None:
