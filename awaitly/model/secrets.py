@@ -9,7 +9,7 @@ MASK = "***"
 Redact: TypeAlias = Callable[[str, Any], Any]
 """Gets the name of a value and the value; returns what may be seen of it."""
 
-_SECRETS = (
+_WORDS = (
     "secret",
     "token",
     "password",
@@ -19,14 +19,15 @@ _SECRETS = (
     "key",
     "headers",
     "dsn",
-    "credentials",
+    "credential",
     "authorization",
     "cookie",
 )
+_SECRETS = (*_WORDS, *(f"{word}s" for word in _WORDS))
 
 
 def is_secret(name: str) -> bool:
-    """Return whether what has this name is a secret: one of its words ends like one, as in ``api_key``."""
+    """Return whether what has this name is a secret: one of its words ends like one, as in ``api_keys``."""
     return any(word.endswith(_SECRETS) for word in re.split(r"[\W_]+", name.lower()))
 
 

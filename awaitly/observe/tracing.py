@@ -153,7 +153,8 @@ class Tracing:
         inputs: Whether the arguments of durable runs, and the values of their steps and of themselves, are recorded: as
             JSON without their secrets, at most 1,000 characters.
         redact: With ``inputs``, called with the name of each value and the value; returns what is recorded instead.
-            What is named like a secret (``password``, ``api_key``, ``authorization``) is masked before it is asked.
+            What is named like a secret (``password``, ``api_key``, ``authorization``) is masked before it is asked. A
+            result that is no object has the name of its step or workflow: that of ``fetch_token`` is masked.
         time: Returns the seconds since the epoch.
     """
 
@@ -290,7 +291,10 @@ class Tracing:
         self._forget(run, fact)
         if run.recording:
             known = isinstance(error, UnexpectedError) and error.step is not None  # the step's span tells of it
-            self._end(run.span, fact, {names.OUTCOME: fact.ending.value}, error, told=known)
+            about: dict[str, AttributeValue] = {names.OUTCOME: fact.ending.value}
+            if self._inputs:
+                about |= self._result(run.workflow, fact)
+            self._end(run.span, fact, about, error, told=known)
 
     def _run_released(self, run: _Run, fact: RunReleased, error: BaseException | None) -> None:
         self._forget(run, fact)
@@ -374,6 +378,8 @@ class Tracing:
         call = run.calls.get(fact.call) or self._call(run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
         del run.calls[fact.call]
         about: dict[str, AttributeValue] = {names.OUTCOME: fact.ending.value}
+        if self._inputs:
+            about |= self._result(fact.step, fact)
         if fact.attempts != 1:
             about[names.ATTEMPTS] = fact.attempts
         if fact.source:
@@ -436,8 +442,6 @@ class Tracing:
         *,
         told: bool = False,
     ) -> None:
-        if self._inputs and fact.payload and fact.ending is Ending.VALUE:
-            about[names.RESULT] = self._text(fact.payload)
         for name, value in about.items():  # of one or two, quicker than all at once
             span.set_attribute(name, value)
         if fact.ending is not Ending.VALUE:
@@ -474,14 +478,23 @@ class Tracing:
             }
             span.add_event("exception", about, at)
 
-    def _text(self, payload: bytes) -> str:
-        """Return what may be seen of a stored value."""
+    def _result(self, name: str, fact: StepFinished | RunFinished) -> dict[str, AttributeValue]:
+        """Return what is recorded of the value of what has this name."""
+        if not fact.payload or fact.ending is not Ending.VALUE:
+            return {}
+        return {names.RESULT: self._text(fact.payload, name)}
+
+    def _text(self, payload: bytes, name: str = "") -> str:
+        """Return what may be seen of a stored value; ``name`` is that of one that has no names in it."""
         if len(payload) <= LARGEST:
             try:
-                return _cut(brief(redacted(value_of(payload), self._redact), LONGEST))
+                return _cut(brief(self._shown(value_of(payload), name), LONGEST))
             except BaseException as error:  # noqa: BLE001 - nested too deeply, or redact is to blame
                 survive(error)
         return f"({counted(len(payload), 'byte')})"
+
+    def _shown(self, value: Any, name: str) -> Any:
+        return redacted(value, self._redact, "" if isinstance(value, dict) else name)
 
     def _enriched(self, span: Span, fact: Fact) -> None:
         if self._enrich is None:

@@ -974,6 +974,32 @@ def test_arguments_and_values_are_recorded_without_their_secrets_if_asked_for(wo
     assert found["step login"].attributes["awaitly.result"] == '{"user": "ada", "session_token": "***"}'
 
 
+@step(effect="read")
+async def fetch_token(user: str) -> str:
+    return f"hush of {user}"
+
+
+@step(effect="read")
+async def check_keys(keys: list[str]) -> dict[str, int]:
+    return {"checked": len(keys)}
+
+
+@workflow
+async def unlocking(user: str, api_keys: list[str]) -> int:
+    token = await fetch_token(user)
+    return (await check_keys([token, *api_keys]))["checked"]
+
+
+def test_a_bare_value_has_the_name_of_its_step_and_is_masked_if_that_is_one_of_a_secret(world: World) -> None:
+    world.run(unlocking, "ada", ["hush"], watchers=[world.tracing(inputs=True)])
+
+    found = by_name(world.received())
+    assert found["step fetch_token"].attributes["awaitly.result"] == '"***"'
+    assert found["step check_keys"].attributes["awaitly.result"] == '{"checked": 2}'
+    assert found["workflow unlocking"].attributes["awaitly.input"] == '{"user": "ada", "api_keys": "***"}'
+    assert found["workflow unlocking"].attributes["awaitly.result"] == "2"
+
+
 def test_redact_decides_about_what_is_recorded(world: World) -> None:
     def redact(name: str, value: object) -> object:
         return f"{name}?" if value == "ada" else value
@@ -982,7 +1008,7 @@ def test_redact_decides_about_what_is_recorded(world: World) -> None:
 
     found = by_name(world.received())
     assert found["workflow visiting"].attributes["awaitly.input"] == '{"user": "user?", "password": "***"}'
-    assert found["workflow visiting"].attributes["awaitly.result"] == '"?"'
+    assert found["workflow visiting"].attributes["awaitly.result"] == '"visiting?"'
 
 
 def test_what_redact_fails_at_is_masked(world: World) -> None:
