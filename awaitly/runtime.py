@@ -7,7 +7,7 @@ runtime is made or opened.
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Token
 from dataclasses import replace
 from functools import partial
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 LAST_NOTICES = 2.0  # seconds that sinks and exporters have at least, however long the runs took to end
 ENDING = 3.8  # seconds after the time to shut down in which all is over, whoever hangs
 LAST = 0.1  # of them, at least, that closing the store may take
+LATEST = 0.9  # seconds in which somebody who asks for readiness gets an answer: Kubernetes gives a probe one
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -324,9 +325,14 @@ class Runtime:
         return self.vitals.readiness
 
     async def readiness(self) -> "Readiness":
-        """Likewise, after the store was asked whether it answers, unless it did within the last second."""
+        """Likewise, after the store was asked whether it answers, unless it did within the last second.
+
+        From another event loop it says within a second what is known when the runtime's own is blocked.
+        """
         if self.loop is not None and self.loop.is_running():
-            await on(self.loop, self.vitals.ask)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LATEST):
+                    await on(self.loop, self.vitals.ask)
         return self.vitals.readiness
 
     def state(self) -> "State":

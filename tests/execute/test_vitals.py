@@ -234,6 +234,21 @@ def test_another_thread_sees_that_the_loop_is_blocked_while_it_is() -> None:
     assert codes(seen[0]) == ["loop-blocked"]
 
 
+def test_who_asks_for_readiness_from_another_loop_is_told_that_the_runtimes_own_is_blocked() -> None:
+    seen: list[Readiness] = []
+
+    async def story() -> None:
+        async with Runtime(Settings(max_loop_lag="10ms"), store="memory://") as runtime:
+            runtime.vitals.measure()
+            asking = Thread(target=lambda: seen.append(asyncio.run(runtime.readiness())))
+            asking.start()
+            asking.join()  # in the loop, which is blocked by that
+
+    asyncio.run(story())
+
+    assert codes(seen[0]) == ["loop-blocked"]
+
+
 def test_who_asks_from_another_thread_begins_to_measure() -> None:
     async def story() -> None:
         async with Runtime(store="memory://") as runtime:
