@@ -48,6 +48,7 @@ from awaitly.model.facts import (
     RunStarted,
 )
 from awaitly.model.program import Program
+from awaitly.texts import valid
 
 CLAIMS = 5  # without a new fact in between: then a run is stuck
 LATER = 0.001  # seconds after its deadline that a queued run is begun, to find that it has passed: timers may be early
@@ -325,6 +326,7 @@ class Engine:
         Raises:
             RunNotFound: If there is no such run.
         """
+        reason = valid(reason)
         if not await self.store.request_cancel(run_id, reason):
             if await self.store.find(run_id) is None:
                 raise RunNotFound(

@@ -1,6 +1,7 @@
 """Text that is no valid Unicode, as file names and arguments can be: it never stops a run."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import ValidationError
 
-from awaitly import Err, Failure, Ok, Retry, UnexpectedError, Workflow, step, workflow
-from awaitly.errors import Unserialisable
+from awaitly import Err, Failure, Ok, Retry, Runtime, UnexpectedError, Workflow, sleep, step, workflow
+from awaitly.errors import RunCancelled, Unserialisable
 from awaitly.execute.outcomes import encoded
 from awaitly.model.facts import Ending
 from awaitly.persist.codec.failures import ErrorCodec
+from awaitly.testing.clock import VirtualClock
 from tests.execute.scene import Scene, new_scene
 
 CAFE = os.fsdecode(b"/data/caf\xe9.txt")
@@ -81,6 +83,11 @@ async def refuses(x: str) -> str:
 @workflow
 async def refuses_itself(x: str) -> str:
     raise Unread(CAFE)
+
+
+@workflow
+async def waits() -> None:
+    await sleep("1h")
 
 
 @workflow
@@ -176,6 +183,22 @@ def test_an_id_that_cannot_be_written_is_refused() -> None:
 async def _start_as(name: str) -> None:
     async with new_scene().runtime() as rt:
         await rt.start(reads.options(id=name), "x")
+
+
+def test_a_run_can_be_cancelled_for_any_reason(tmp_path: Path) -> None:
+    clock = VirtualClock()
+
+    async def story() -> Any:
+        async with Runtime(store=f"sqlite:///{tmp_path}/runs.db", clock=clock) as rt:
+            handle = await rt.start(waits)
+            await handle.cancel(CAFE)
+            return await handle.result()
+
+    ended = clock.run(story())
+
+    assert isinstance(ended, Err)
+    assert isinstance(ended.error, RunCancelled)
+    assert ended.error.message == SHOWN
 
 
 # Whatever an error says and carries.
