@@ -1,10 +1,13 @@
 """Where the commands print: results to standard output, everything else to standard error."""
 
+import json
 from functools import cache
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 from rich.console import Console
+
+from awaitly.model.plain import jsonable
 
 _WIDE = 160  # columns of what is no terminal
 
@@ -30,7 +33,10 @@ def _console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; coloured for people only."""
-    text = to_json(value, indent=2, fallback=str, inf_nan_mode="constants").decode()
+    try:
+        text = to_json(value, indent=2, fallback=str, inf_nan_mode="constants").decode()
+    except PydanticSerializationError:  # text in it that is no valid Unicode
+        text = json.dumps(jsonable(value), indent=2, ensure_ascii=False)
     console = stdout()
     if console.is_terminal:
         console.print_json(text, default=str)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from awaitly import Runtime
+from awaitly import Runtime, workflow
 from awaitly.cli.targets import workflow_of
 from awaitly.model.facts import StepRetrying
 from awaitly.model.notice import Notice
@@ -291,3 +291,19 @@ def test_the_plan_of_a_fork_names_the_flags_that_were_decided(awaitly: Awaitly) 
     answer = awaitly("runs", "fork", "s", "--target", f"{FLOWS}:shipped", "--plan")
 
     assert answer.out.splitlines()[:3] == ["kept: 3", '  flag carrier "post"', "  flag new-post false"]
+
+
+def test_a_run_that_was_started_with_text_that_is_no_valid_unicode_is_shown_as_json(awaitly: Awaitly) -> None:
+    async def story() -> None:
+        async with Runtime() as rt:
+            await rt.run(odd.options(id="odd", metadata={"file": "caf\udce9"}))
+
+    asyncio.run(story())
+
+    shown = json.loads(awaitly("runs", "show", "odd", "--json").out)
+    assert shown["facts"][0]["metadata"] == {"file": "caf\\udce9"}
+
+
+@workflow
+async def odd() -> None:
+    pass

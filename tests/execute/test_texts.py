@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic_core import ValidationError
 
 from awaitly import Err, Failure, Ok, Retry, Runtime, UnexpectedError, Workflow, sleep, step, workflow
-from awaitly.errors import RunCancelled, Unserialisable
+from awaitly.errors import RunCancelled, RunNotFound, Unserialisable
 from awaitly.execute.outcomes import encoded
 from awaitly.model.facts import Ending
 from awaitly.persist.codec.failures import ErrorCodec
@@ -199,6 +199,18 @@ def test_a_run_can_be_cancelled_for_any_reason(tmp_path: Path) -> None:
     assert isinstance(ended, Err)
     assert isinstance(ended.error, RunCancelled)
     assert ended.error.message == SHOWN
+
+
+def test_there_is_no_run_with_an_id_that_cannot_be_written(tmp_path: Path) -> None:
+    clock = VirtualClock()
+
+    async def story() -> None:
+        async with Runtime(store=f"sqlite:///{tmp_path}/runs.db", clock=clock) as rt:
+            for asked in (rt.handle(CAFE), rt.facts(CAFE), rt.retry(CAFE)):
+                with pytest.raises(RunNotFound):
+                    await asked
+
+    clock.run(story())
 
 
 # Whatever an error says and carries.

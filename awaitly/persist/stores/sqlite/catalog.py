@@ -8,6 +8,7 @@ from awaitly.model.facts import Fact
 from awaitly.model.state import RunRecord, Status
 from awaitly.persist.rows import Row, decoded, missing, unreadable
 from awaitly.persist.stores.sqlite.connections import Connection
+from awaitly.texts import valid
 
 _FACTS = """
 SELECT facts.seq, facts.at, facts.kind, facts.call, facts.detail, facts.payload
@@ -57,9 +58,14 @@ def read(connection: Connection, run: str, after: int) -> Sequence[Fact]:
     return facts
 
 
+def _known(run: str) -> str | None:
+    """Return an id that is asked for; None, which no run has, for one that SQLite cannot even be asked for."""
+    return run if valid(run) == run else None
+
+
 def _rows(connection: Connection, run: str, after: int) -> list[Any]:
     try:
-        return connection.execute(_FACTS, (run, after)).fetchall()
+        return connection.execute(_FACTS, (_known(run), after)).fetchall()
     except sqlite3.OperationalError as error:
         for seq, kind, call, detail in connection.execute(_TEXTS, (run, after)).fetchall():
             try:
@@ -81,7 +87,7 @@ def cancels(connection: Connection, owner: str) -> Sequence[tuple[str, str]]:
 
 def find(connection: Connection, run: str) -> RunRecord | None:
     """Return the record of a run."""
-    row = connection.execute(f"{RECORD} WHERE id = ?", (run,)).fetchone()
+    row = connection.execute(f"{RECORD} WHERE id = ?", (_known(run),)).fetchone()
     return record(row) if row else None
 
 
