@@ -144,7 +144,7 @@ class Branch:
         if isinstance(items, Sized) and self.run.observed:
             label = self.run.sites.label(frame, "each", within=self._prefix)
             call = place(self._prefix, label, 0)
-            self.run.observe(EachStarted(at=self.run.services.clock.time(), call=call, items=len(items)))
+            self.run.tell(EachStarted(at=self.run.services.clock.time(), call=call, items=len(items)))
         return self.run.combine.each(function, items, concurrency)
 
     def sleep(self, seconds: float, frame: FrameType) -> Answer:

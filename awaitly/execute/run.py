@@ -247,8 +247,13 @@ class Run:
             self.mismatched(self.recorded.facts[self.delivery.position], found=fact)
             self.check_open()
         self.log.append(fact, urgent=urgent)
-        self.observe(fact)
+        if self.observed:
+            self.tell(fact)
         return fact
+
+    def tell(self, fact: Fact) -> None:
+        """Tell observers of what the body does, in no branch's context: a task that they start is none of its own."""
+        self.services.context.copy().run(self.observe, fact)
 
     def record(self, target: Target, fact: Delivered, outcome: Outcome | None) -> None:
         """Give a delivered fact its place in the journal."""

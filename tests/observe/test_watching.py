@@ -7,8 +7,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from awaitly import Breaker, Ok, RateLimit, Runtime, current, sleep, step, workflow
-from awaitly.model.facts import Ending, StepFinished
+from awaitly import Breaker, Ok, RateLimit, Runtime, current, each, race, sleep, step, workflow
+from awaitly.model.facts import EachStarted, Ending, Fact, RaceWon, StepCancelled, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.metrics import Metrics
 from awaitly.settings import Settings
@@ -173,3 +173,47 @@ def test_a_circuit_that_is_open_is_so_in_the_metrics_of_a_runtime_that_was_close
                 assert b'awaitly_breaker_state{breaker="bank"} 2.0' in shown
 
     clock.run(story())
+
+
+@step(effect="none")
+async def quick() -> int:
+    return 1
+
+
+@step(effect="none")
+async def slow() -> int:
+    await asyncio.Event().wait()
+    return 2
+
+
+@workflow
+async def racing() -> int:
+    await each(double, [1], concurrency=1)
+    return await race(quick(), slow())
+
+
+@step(effect="none")
+async def double(number: int) -> int:
+    return 2 * number
+
+
+def test_a_task_that_a_watcher_starts_where_a_body_decides_something_does_not_keep_the_run() -> None:
+    clock = VirtualClock(auto=True)
+    started: dict[type[Fact], asyncio.Task[bool]] = {}
+
+    async def story() -> None:
+        never = asyncio.Event()
+
+        def starting(notice: Notice) -> None:
+            if type(notice.fact) in (StepCancelled, RaceWon, EachStarted):
+                started[type(notice.fact)] = asyncio.get_running_loop().create_task(never.wait())
+
+        async with Runtime(Settings(), store="memory://", clock=clock, watchers=[starting]) as rt:
+            assert await rt.run(racing) == Ok(1)
+        assert not [task for task in started.values() if task.done()]
+        never.set()
+        await asyncio.gather(*started.values())
+
+    clock.run(story())
+
+    assert set(started) == {StepCancelled, RaceWon, EachStarted}
