@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 GOES_ON = 2 / 3  # of the time: then nothing begins any more, and what is left of it is for what is under way
 PATIENCE = 1.0  # seconds that a run may wait for something before it is given back
 LOOK = 0.05  # seconds between two looks at what runs wait for
-TURNS = 32  # of the loop, between the first two looks: by then whoever something was delivered to has it
+SOON = 2  # further looks that come at once: a run that began to wait after the first is seen waiting by both
+TURNS = 32  # of the loop, before each of them: by then whoever something was delivered to has it
 ROUNDING = 1e-6  # seconds: of a clock that counts from long ago, less than this may be no time at all
 LAST_TURNS = 0.5  # seconds that stopped bodies have for their finally blocks
 ABANDONED = 75  # EX_TEMPFAIL: try again
@@ -93,15 +94,15 @@ class Closing:
 
     async def _let_end(self, seconds: float) -> None:
         over = self._clock.monotonic() + seconds - ROUNDING
-        first = seconds > 0
+        soon = SOON if seconds > 0 else 0
         while True:
             self._runs.update(self._engine.active)
             self._give_back_queued()
             for active in list(self._engine.active.values()):
                 if self._only_waits(active.run):
                     active.run.park(self._error)
-            if first:  # not by the clock: a test's may stand still while all runs sleep
-                first = False
+            if soon:  # not by the clock: a test's may stand still while all runs sleep
+                soon -= 1
                 for _ in range(TURNS):
                     await asyncio.sleep(0)
                 continue

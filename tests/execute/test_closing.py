@@ -201,6 +201,20 @@ async def test_a_run_that_is_about_to_go_on_does_not_count_as_waiting(scene: Sce
         assert (await rt.shutdown()).left == ()
 
 
+@pytest.mark.parametrize("turns", range(10))
+def test_a_clock_that_stands_still_does_not_keep_a_run_that_just_begins_to_sleep(turns: int) -> None:
+    clock = VirtualClock()
+
+    async def story() -> None:
+        async with Runtime(store="memory://", clock=clock) as rt:
+            await rt.start(sleeping.options(id="run"), "1h")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert await rt.shutdown() == Closed(left=("run",))
+
+    clock.run(story(), longest=20)
+
+
 async def test_a_run_that_begins_to_sleep_for_long_meanwhile_is_given_back_then(scene: Scene) -> None:
     @workflow
     async def drowsy(x: int) -> str:
