@@ -193,8 +193,8 @@ class Runtime:
         """Let the first SIGTERM or SIGINT shut this runtime down, and another one end the process at once.
 
         Then what heeded the signal before, such as a web server, is called. If nothing did, the process ends with the
-        exit status of the shutdown: 0, or 75 if effects had to be abandoned. In another thread than the main one,
-        which gets no signals, this does nothing.
+        exit status of the shutdown: 0, or 75 if effects had to be abandoned or could not be stored. In another thread
+        than the main one, which gets no signals, this does nothing.
 
         Raises:
             RunStopped: If the runtime is not open.
@@ -210,7 +210,7 @@ class Runtime:
     async def until_signal(self) -> int:
         """Go on until SIGTERM or SIGINT comes, or somebody shuts this runtime down; return the exit status of that.
 
-        It is 0, or 75 if effects had to be abandoned. A second signal ends the process at once.
+        It is 0, or 75 if effects had to be abandoned or could not be stored. A second signal ends the process at once.
 
         Raises:
             RunStopped: If the runtime is not open.
