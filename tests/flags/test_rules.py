@@ -112,7 +112,9 @@ def test_a_rule_does_not_change() -> None:
         Rule.model_validate(True).value = False
 
 
-@pytest.mark.parametrize("text", ["", "one", "1_000", "0x10", "1e999", "inf", "nan", "1,5", "--1", "٣", "1" * 200_000 + "x"])
+@pytest.mark.parametrize(
+    "text", ["", "one", "1_000", "0x10", "1e999", "inf", "nan", "1,5", "--1", "٣", "1" * 200_000 + "x"]
+)
 def test_what_only_resembles_a_number_is_none(text: str) -> None:
     assert number(text) is None
 
