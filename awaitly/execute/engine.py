@@ -241,10 +241,22 @@ class Engine:
                 self._not_begun(log, started, error)
 
         waiting[log.run] = queued = Queued(log, started, since, admitted)
+        log.on_failure = partial(self._not_waiting, log, started)
         deadline = deadline_of(started, facts)
         if deadline is not None:
             left = deadline - self.clock.time() + LATER
             queued.limit = self.services.call_later(left, partial(self.admission.begin, log.run))
+
+    def _not_waiting(self, log: Log, started: RunStarted, error: AwaitlyError) -> None:
+        """Remove a run from the queue that cannot be written any more: it is somebody else's, or given back."""
+        queued = self.admission.queue.get(log.run)
+        if queued is None or queued.log is not log:
+            return
+        self.dismiss(log.run, error)
+        if not isinstance(error, LeaseLost):
+            _of_runs.error("run %s stopped while it waited: %s", log.run, error)
+            self.resting.add(log.run)
+            self.errands.begin(self.claims.give_back(log.run, log.fence, error))
 
     def _not_begun(self, log: Log, started: RunStarted, error: Exception) -> None:
         _log.error("run %s could not be begun: %s", log.run, error)
@@ -262,6 +274,7 @@ class Engine:
         given: tuple[tuple[Any, ...], dict[str, Any]],
         context: Context,
     ) -> None:
+        log.check()  # nothing begins that could not be stored
         run = Run(self.services, program, self.sites(program), log, started, facts)
         task = Supervision(run, supervise(run, *given), loop=asyncio.get_running_loop(), context=context)
         self.active[log.run] = active = Active(program, started, task, run)

@@ -67,6 +67,11 @@ class Log:
         self.appended += 1
         return self.appended - 1
 
+    def check(self) -> None:
+        """Raise what the log failed with, if it did."""
+        if self._failed is not None:
+            raise self._failed
+
     def hand_over(self) -> None:
         """Send what is urgent: the body has blocked. What is not may wait a little for company."""
         if not self._pending:
@@ -103,8 +108,7 @@ class Log:
         Raises:
             AwaitlyError: If the store refused or failed; the run can write no more.
         """
-        if self._failed is not None:
-            raise self._failed
+        self.check()
         if self.stable >= self.appended:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,10 +120,12 @@ class Log:
             self._barriers.discard(waiter)
 
     def when_stable(self, callback: Callable[[T], object], argument: T) -> None:
-        """Call ``callback`` once everything appended so far is stable: now, or after a commit; never if that fails."""
+        """Call ``callback`` once everything appended so far is stable: now or later; never if the log failed."""
+        if self._failed is not None:
+            return
         if self.stable >= self.appended:
             callback(argument)
-        elif self._failed is None:
+        else:
             self._waiters.append((self.appended, callback, argument))
             self.flush()
 

@@ -261,6 +261,9 @@ class Run:
         if isinstance(target, Call):
             lazy = not target.guarded
             self._open.pop(target.identity, None)
+        elif target is self and self._held:  # asked to end just now: what a replay delivers has its place already
+            self._held = False
+            self.loop.call_soon(self.went_live)  # for branches that go on all the same
         self._inherits = False
         sequence = self.log.append(fact, urgent=not lazy)
         error = None if outcome is None else outcome.raised
@@ -298,9 +301,6 @@ class Run:
             self.requested = Ending.DEADLINE
         if self.body is not None:
             self.body.cancel()
-        if self._held:
-            self._held = False
-            self.loop.call_soon(self.went_live)  # for branches that go on all the same
 
     def mismatched(self, fact: Fact, found: Fact | None = None) -> None:
         """Stop: what was recorded is not what the body does."""

@@ -1,13 +1,21 @@
 """How many runs are executed here at once, and what becomes of the others."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from awaitly import Err, Ok, RunHandle, Runtime, sleep, workflow
-from awaitly.errors import CorruptCheckpoint, DeadlineExceeded, Overloaded, RunCancelled, RunRefused, ShuttingDown
+from awaitly.errors import (
+    CorruptCheckpoint,
+    DeadlineExceeded,
+    Overloaded,
+    RunCancelled,
+    RunRefused,
+    ShuttingDown,
+    StoreError,
+)
 from awaitly.model.facts import (
     Fact,
     RunAdmitted,
@@ -20,7 +28,8 @@ from awaitly.model.facts import (
 )
 from awaitly.model.notice import Notice
 from awaitly.model.state import Status
-from awaitly.persist.ports import Append, Store
+from awaitly.persist.ports import Append, Appended, Store
+from awaitly.persist.stores.memory import MemoryStore
 from awaitly.settings import Settings
 from awaitly.testing.crash import CrashingStore, Life
 from tests.execute.scene import Scene, write
@@ -362,6 +371,64 @@ async def test_a_queued_run_that_another_process_took_over_does_not_begin_here(s
             assert rt.state().queued == 0
             scene.release("a")
     assert scene.log.count("b") == 1
+
+
+class Moody(MemoryStore):
+    """Does something when it is told that a run waits, before that is stored."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(monotonic=scene.clock.monotonic)
+        self.waits: Callable[[str], None] = lambda run: None
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[Appended]:
+        for append in batch:
+            if append.waits and not append.facts:
+                self.waits(append.run)
+        return await super().append(batch)
+
+
+async def taken_over(scene: Scene, store: Moody, waits: Callable[[str], None]) -> None:
+    """Have a run taken over into a full process, whose store has this mood, and let it have room later."""
+    async with limited(scene, 1, store=store, recover=False) as rt:
+        await rt.start(slow, "a")
+        await rt.start(job, "b")
+    store.waits = waits
+    async with limited(scene, 1, store=store, recover=False) as rt:
+        first = await rt.resume("slow:a")
+        await rt.resume("job:b")
+        await scene.clock.advance("1s")
+        assert (rt.state().active, rt.state().queued) == ({"slow": 1}, 0)
+        assert await first.result() == Ok("a")
+        await scene.clock.advance("5s")
+        assert rt.state().active in ({}, {"slow": 0})
+
+
+async def test_a_run_that_turns_out_to_be_somebody_else_s_when_it_begins_to_wait_never_begins(scene: Scene) -> None:
+    store = Moody(scene)
+
+    def lose(run: str) -> None:
+        store._runs[run].fence += 1
+        store._runs[run].owner = "other"
+
+    await taken_over(scene, store, lose)
+
+    assert "b" not in scene.log
+
+
+async def test_a_run_of_which_nobody_could_store_that_it_waits_is_given_back(scene: Scene) -> None:
+    store = Moody(scene)
+
+    def fail(run: str) -> None:
+        store.waits = lambda run: None
+        raise StoreError("away for a moment", code="store-unavailable")
+
+    await taken_over(scene, store, fail)
+
+    record = await store.find("job:b")
+    assert record is not None
+    assert (record.status, record.owner, "b" in scene.log) == (Status.PENDING, None, False)
+    async with limited(scene, 1, store=store, recover=False) as rt:
+        assert await (await rt.resume("job:b")).result() == Ok("b")
 
 
 # What observers are told.
