@@ -8,6 +8,7 @@ Views, and readers of others, do not see them. So it is done only where awaitly 
 of their own gets every value through OpenTelemetry's API (:mod:`awaitly.observe.recording`).
 """
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,6 +88,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.books: tuple[Book, ...] = ()  # of its readers
+        self.has_examples = os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() != "always_off"
         self._series: dict[tuple[Instrument, frozenset[tuple[str, str]]], Series] = {}
         self._lock = Lock()
 
@@ -149,7 +151,7 @@ class Series:
         """Take a value, and the trace that it is an example of."""
         values = self.values
         values.append(value)
-        if context is not None:
+        if context is not None and self._tally.has_examples:
             self.examples[bisect_left(self.bounds, value)] = Example(value, time_ns(), context)
         if len(values) >= MANY:
             self.add_up()

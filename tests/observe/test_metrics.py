@@ -926,6 +926,18 @@ def test_examples_are_told_once(tallied: Measured) -> None:
     assert list(second.exemplars) == []
 
 
+@pytest.mark.parametrize("tallied", [False, True])
+def test_examples_can_be_turned_off(monkeypatch: pytest.MonkeyPatch, tallied: bool) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "always_off")
+    measured = Measured(tallied=tallied)
+
+    measured.tell(started("run", trace=f"{TRACE}01"), *took(0.5))
+
+    (point,) = measured.points("awaitly.step.duration").values()
+    assert list(point.exemplars) == []
+    measured.provider.shutdown()
+
+
 def test_a_reader_that_would_miss_the_tally_is_refused(tallied: Measured) -> None:
     with pytest.raises(ConfigurationError, match="InMemoryMetricReader would miss") as caught:
         tallied.provider.add_metric_reader(InMemoryMetricReader())
