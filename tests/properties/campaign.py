@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -44,7 +45,10 @@ def play(number: int, folder: Path, crashes: int, size: int) -> int:
     calm = Played(module.main, number)
     check(program, calm, ())
     for _ in range(crashes):
-        plans = tuple(plan(random, calm.boundaries) for _ in range(random.choice((1, 1, 2, 3))))
+        first, *later = (plan(random, calm.boundaries) for _ in range(random.choice((1, 1, 2, 3))))
+        if random.random() < 0.25:
+            first = replace(first, deadline=random.choice((1, 2, 4, 10, 30)))
+        plans = (first, *later)
         check(program, Played(module.main, f"{number}:{plans}", plans), plans)
     del sys.modules[module.__name__]
     return 1 + crashes

@@ -54,11 +54,15 @@ def wanted(program: Block) -> Any:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to one life: its death at a boundary, its shutdown or the run's cancellation after milliseconds."""
+    """What happens to one life: its death at a boundary, its shutdown or the run's cancellation after milliseconds.
+
+    A run that begins in it may have a deadline, in milliseconds from its start.
+    """
 
     dies_at: int | None = None
     stops: float | None = None
     cancels: float | None = None
+    deadline: float | None = None
 
 
 CALM = Plan()
@@ -70,7 +74,8 @@ async def live(main: Workflow[[int], int, Any], store: CrashingStore, world: Wor
     module = sys.modules[main.__module__]
     known = [entry for entry in vars(module).values() if isinstance(entry, Workflow)]
     async with Runtime(settings, store=store, clock=world.clock, workflows=known) as rt:
-        handle = await main.options(id="run").start(5)
+        deadline = None if plan.deadline is None else plan.deadline / 1000
+        handle = await main.options(id="run", deadline=deadline).start(5)
         if plan.cancels is not None:
             await wait(world, plan.cancels)
             await handle.cancel("enough")
@@ -120,7 +125,7 @@ class Played:
         self.world = World(seed, clock)
         self.result: Any = None
         self.final = 0  # the life in which everything came to its end
-        self.cancelled = any(plan.cancels is not None for plan in plans)
+        self.cancelled = any(plan.cancels is not None or plan.deadline is not None for plan in plans)
         enter(self.world)
         for plan in (*plans, CALM):
             self.final = len(self.world.lives)
