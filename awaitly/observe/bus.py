@@ -22,6 +22,7 @@ CAPACITY = 10_000  # notices that one sink may lag behind
 GATHERING = 0.01  # seconds in which notices gather before a sink is told of them
 
 _log = logging.getLogger("awaitly")
+_new = tuple.__new__  # a Notice is made for every fact; its own constructor takes twice as long
 
 
 Sink: TypeAlias = Callable[[Notice], Awaitable[None] | None]
@@ -49,7 +50,7 @@ class Bus:
             told = self._told_of(type(fact))
         if not told:
             return
-        notice = Notice(run, workflow, fact, error)
+        notice = _new(Notice, (run, workflow, fact, error))
         for tell in told:
             try:
                 tell(notice)
@@ -110,7 +111,8 @@ class _Feed:
         self._close: Callable[[], Awaitable[None] | None] | None = getattr(sink, "close", None)
         self._waiting: deque[Notice] = deque()
         self._loop = asyncio.get_running_loop()
-        self._some = threading.Event()  # there are notices, or there will be none any more
+        self._asleep = False  # the thread has to be woken
+        self._woken = threading.Event()  # there are notices, or there will be none any more
         self._ends = threading.Event()  # when nothing is left
         self._over = False  # whatever is left
         # In no run's context: what a sink logs or awaits belongs to nobody's branch.
@@ -122,13 +124,14 @@ class _Feed:
             self.dropped += 1
             return
         self._waiting.append(notice)
-        if not self._some.is_set():
-            self._some.set()
+        if self._asleep:  # asked after the notice is there, as the thread looks for one after it has said so
+            self._asleep = False
+            self._woken.set()
 
     def end(self) -> None:
         """Let the thread end when nothing is left."""
         self._ends.set()
-        self._some.set()
+        self._woken.set()
 
     def join(self, until: float) -> None:
         """Wait for the thread, up to a time of the monotonic clock; what it then has not taken is lost."""
@@ -139,18 +142,25 @@ class _Feed:
 
     def _work(self) -> None:
         while not (self._over or (self._ends.is_set() and not self._waiting)):
-            self._some.wait()
+            self._asleep = True
+            if not self._waiting:
+                self._woken.wait()
+            self._asleep = False
+            self._woken.clear()
             self._ends.wait(GATHERING)
-            self._some.clear()  # before they are taken: what comes later sets it again
-            while self._waiting and not self._over:
-                self._call(self.sink, self._waiting.popleft())
+            self._hand_over()
         if self._close is not None and not self._over:
             self._call(self._close)
+
+    def _hand_over(self) -> None:
+        waiting, call, sink = self._waiting, self._call, self.sink
+        while waiting and not self._over:
+            call(sink, waiting.popleft())
 
     def _call(self, call: Callable[..., Awaitable[None] | None], *arguments: Notice) -> None:
         try:
             done = call(*arguments)
-            if inspect.isawaitable(done):
+            if done is not None and inspect.isawaitable(done):
                 asyncio.run_coroutine_threadsafe(_awaited(done), self._loop).result()
         except BaseException:  # noqa: BLE001 - a sink is foreign code: also sys.exit() in it must not end its thread
             self.failures += 1
