@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
@@ -107,7 +108,10 @@ class Watching:
             vitals: Knows how late the event loop was, and how the outboxes deliver.
         """
         if self._asking:
+            traces = None if self.exporting is None else self.exporting.traces
             gauges = _gauges(engine, states, self.bus, vitals)
+            if traces is not None:
+                gauges = replace(gauges, spans_dropped=lambda: traces.sending.dropped)
             for asking in self._asking:
                 asking.attach(gauges)
 

@@ -5,15 +5,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
 from awaitly.declare.host import whereabouts
 from awaitly.model.facts import RunFinished
@@ -23,11 +21,11 @@ from awaitly.observe.logs import Journalist, configure
 from awaitly.observe.metrics import Metrics
 from awaitly.observe.otlp import providers
 from awaitly.observe.prometheus import Exposition
+from awaitly.observe.spans import PlainProvider
 from awaitly.observe.tracing import Tracing
 from awaitly.settings.tables import OtlpSettings
 
 PATIENCE = 60.0  # seconds: for what a sink has still to take, and of the sink that blocks
-BACKLOG = 2048  # spans that wait to be sent, the SDK's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +88,19 @@ def logs() -> Audience:
 
 
 def traces(share: float) -> Audience:
-    provider = TracerProvider(sampler=ParentBasedTraceIdRatio(share), shutdown_on_exit=False)
+    """Traces as settings set them up, but for the exporter."""
+    os.environ.update(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG=str(share))
+    return _traced(PlainProvider(Nowhere()))
+
+
+def traces_elsewhere() -> Audience:
+    """Traces through a set-up that awaitly knows nothing of."""
+    provider = TracerProvider(sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(Nowhere()))
+    return _traced(provider)
+
+
+def _traced(provider: TracerProvider) -> Audience:
     return Audience([Tracing(provider)], settle=lambda runs: provider.force_flush(), close=provider.shutdown)
 
 
@@ -151,19 +160,11 @@ def hangs() -> Audience:
     """Traces and metrics by OTLP, to somebody who accepts connections and never answers."""
     silent = _silent()
     endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-    exporter = _Handed(OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=PATIENCE))
-    ended = _Ended()
-    tracer_provider = TracerProvider(shutdown_on_exit=False)
-    tracer_provider.add_span_processor(ended)
-    tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
-    os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "500"
-    meter_provider = providers(OtlpSettings(endpoint=endpoint)).metrics
-    return Audience(
-        [Tracing(tracer_provider), Metrics(meter_provider)],
-        # The SDK does not say how many spans it lost: those that it neither handed over nor has room for.
-        lost=lambda: max(0, ended.spans - exporter.spans - BACKLOG),
-        close=silent.close,
-    )
+    os.environ.update(OTEL_TRACES_SAMPLER_ARG="1", OTEL_METRIC_EXPORT_INTERVAL="500", OTEL_EXPORTER_OTLP_TIMEOUT="60")
+    found = providers(OtlpSettings(endpoint=endpoint))
+    assert found.traces is not None
+    sending = found.traces.sending
+    return Audience([Tracing(found.traces), Metrics(found.metrics)], lost=lambda: sending.dropped, close=silent.close)
 
 
 def _silent() -> socket.socket:
@@ -174,36 +175,13 @@ def _silent() -> socket.socket:
     return silent
 
 
-@dataclass(slots=True)
-class _Handed(SpanExporter):
-    """Counts what an exporter is given."""
-
-    exporter: SpanExporter
-    spans: int = 0
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.spans += len(spans)
-        with suppress(OSError):
-            return self.exporter.export(spans)
-        return SpanExportResult.FAILURE
-
-
-@dataclass(slots=True)
-class _Ended(SpanProcessor):
-    """Counts what ends."""
-
-    spans: int = 0
-
-    def on_end(self, span: ReadableSpan) -> None:
-        self.spans += 1
-
-
 COSTS: dict[str, Callable[[], Audience]] = {
     "nobody, once more": nobody,
     "a watcher that does nothing": idle_watcher,
     "a sink that does nothing": idle_sink,
     "logs, at `info`": logs,
     "traces, all of them": lambda: traces(1.0),
+    "traces, to a tracer provider of your own": traces_elsewhere,
     "traces, one in 100": lambda: traces(0.01),
     "metrics": metrics,
     "metrics, to a meter provider of your own": metrics_elsewhere,
@@ -217,6 +195,7 @@ TROUBLES: tuple[dict[str, Callable[[], Audience]], ...] = (
         "a sink that does nothing": idle_sink,
         "a sink that raises": raises,
         "a sink that blocks for a minute": blocks,
+        "no sink, once more": nobody,
     },
     {
         "no exporter": nobody,

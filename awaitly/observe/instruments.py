@@ -146,6 +146,11 @@ SINK_FAILURES = Instrument(
     "awaitly.sink.failures", Kind.ASKED_COUNTER, "{failure}", "Notices at which a sink raised.", ("sink",),
     asks="sink_failures",
 )  # fmt: skip
+SPANS_DROPPED = Instrument(
+    "awaitly.spans.dropped", Kind.ASKED_COUNTER, "{span}",
+    "Spans for which there was no room, as the endpoint is away or too slow; of exporters that awaitly set up.",
+    asks="spans_dropped", several=max,
+)  # fmt: skip
 OUTBOX_DELIVERED = Instrument(
     "awaitly.outbox.delivered", Kind.ASKED_COUNTER, "{event}", "Events that the receiver of an outbox took.",
     ("outbox",), asks="delivered",

@@ -20,10 +20,9 @@ from urllib.parse import unquote
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from awaitly.errors import ConfigurationError, NotSupported
+from awaitly.observe.spans import PlainProvider
 from awaitly.observe.tally import Book, Provider
 
 Signal = Literal["traces", "metrics"]
@@ -79,7 +78,7 @@ class Destination(Protocol):
 class Exporting:
     """Providers that send what is made with them; None for what is not to be sent."""
 
-    traces: TracerProvider | None
+    traces: PlainProvider | None
     metrics: MeterProvider | None
 
     def shutdown(self, timeout: float) -> bool:
@@ -140,12 +139,10 @@ def providers(to: Destination) -> Exporting:
         raise
 
 
-def _tracer_provider(to: Destination, resource: Resource) -> TracerProvider | None:
+def _tracer_provider(to: Destination, resource: Resource) -> PlainProvider | None:
     if _is_off("traces", to.traces):
         return None
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_exporter("traces", to)))
-    return provider
+    return PlainProvider(_exporter("traces", to), resource)
 
 
 def _meter_provider(to: Destination, resource: Resource) -> MeterProvider | None:

@@ -556,10 +556,12 @@ def test_what_is_asked_is_asked_when_somebody_collects(measured: Measured) -> No
     measured.watch.attach(
         Gauges(
             active=lambda: {"checkout": 3, "refund": 1}, queued=lambda: 7, queue_age=lambda: 1.5,
-            dropped=lambda: {"archive": 4}, sink_failures=lambda: {"archive": 2}, lag=lambda: 0.25,
+            dropped=lambda: {"archive": 4}, sink_failures=lambda: {"archive": 2}, spans_dropped=lambda: 5,
+            lag=lambda: 0.25,
         )
     )  # fmt: skip
 
+    assert measured.numbers("awaitly.spans.dropped") == {"": 5}
     assert measured.numbers("awaitly.runs.active") == {"checkout": 3, "refund": 1}
     assert measured.numbers("awaitly.runs.queued") == {"": 7}
     assert measured.numbers("awaitly.runs.queue.age") == {"": 1.5}

@@ -331,6 +331,28 @@ def test_an_endpoint_that_hangs_delays_no_run_and_no_shutdown(hanging: str, monk
     assert exporting.shutdown(0.1) is False
 
 
+def test_spans_that_an_endpoint_does_not_take_are_counted(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
+
+    async def story() -> str:
+        settings = Settings(
+            store="memory://", prometheus=True, otlp=OtlpSettings(endpoint=hanging, metrics="off"), shutdown_timeout=0.1
+        )
+        async with Runtime(settings) as rt:
+            for _ in range(10):
+                assert await rt.run(greeting, "ada") == Ok("hello ada")
+            assert rt.watching is not None
+            assert rt.watching.exposition is not None
+            return rt.watching.exposition.render()[0].decode()
+
+    found = re.search(r"^awaitly_spans_dropped_total\S* (\S+)$", asyncio.run(story()), re.MULTILINE)
+
+    assert found is not None
+    assert 20 - 6 <= float(found[1]) <= 20 - 4  # two may be on their way
+
+
 def test_an_endpoint_that_is_not_there_is_in_the_log_and_harms_nobody(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

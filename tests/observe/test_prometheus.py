@@ -208,7 +208,8 @@ def busy(exposition: Exposition) -> Metrics:
 KNOWN = Gauges(
     active=lambda: {"checkout": 1}, queued=lambda: 2, queue_age=lambda: 0.5, waiting=lambda: {"seats": 3},
     breakers=lambda: {"payments": "closed"}, dropped=lambda: {"archive": 4},
-    sink_failures=lambda: {"archive": 2}, delivered=lambda: {"billing": 5}, delivery_failures=lambda: {"billing": 3},
+    sink_failures=lambda: {"archive": 2}, spans_dropped=lambda: 6,
+    delivered=lambda: {"billing": 5}, delivery_failures=lambda: {"billing": 3},
     given_up=lambda: {"billing": 1}, delivery_age=lambda: {"billing": 1.5}, lag=lambda: 0.01,
 )  # fmt: skip
 

@@ -1,0 +1,284 @@
+"""Spans that are made here as long as they are plain, where awaitly sets traces up itself.
+
+For a span the SDK takes 25 µs between other code, which is as much as the step that it is of. Most spans of steps have
+a name, a parent, two times and a few attributes, and nothing else ever happens to them: such a one is kept as just that
+and handed to the SDK's processor when it ends. What is asked of a span beyond that (an event, a link, a status, a value
+that has to be checked, what only a span of the SDK can tell) has the SDK make it, with the same id: from then on it
+does everything.
+
+Processors and samplers of others see spans begin, and may say something else of each. So it is done only by providers
+that awaitly makes, and where the environment asks for nothing unusual.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+)
+from opentelemetry.util.types import AnyValue, Attributes
+
+from awaitly.observe.sending import Sending
+
+TRACER: Final = "awaitly"  # what the tracer is called whose attributes are known to be simple
+SIMPLE: Final = frozenset({str, bool, int, float})  # of which the SDK changes nothing
+FEW: Final = 100  # attributes that a span has without the SDK, which keeps 128
+
+AS_PARENTS: Final = frozenset(
+    {"", "always_on", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"}
+)
+"""Samplers that sample a span whose parent is sampled."""
+
+UNUSUAL: Final = ("OTEL_ATTRIBUTE_", "OTEL_SPAN_", "OTEL_PYTHON_SDK_INTERNAL_METRICS")
+"""Variables that have something done for each span: limits of what it may have, and the SDK's own metrics."""
+
+_log = logging.getLogger("awaitly")
+
+
+class PlainProvider(TracerProvider):
+    """A tracer provider for one exporter, whose plain spans are made here.
+
+    Args:
+        exporter: Is given what has ended, and shut down with the provider.
+        resource: Whose spans they are; default: what the ``OTEL_*`` variables say.
+    """
+
+    def __init__(self, exporter: SpanExporter, resource: Resource | None = None) -> None:
+        self.sending = Sending(exporter)
+        self.ids = _Ids()
+        self.is_plain = _is_usual()
+        super().__init__(resource=resource, shutdown_on_exit=False, id_generator=self.ids)
+        super().add_span_processor(self.sending)
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Let another one see all spans from now on, which the SDK then makes."""
+        self.is_plain = False
+        super().add_span_processor(span_processor)
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        """Return what makes the spans of one library: awaitly's may be plain."""
+        full = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        if instrumenting_module_name != TRACER:
+            return full
+        scope = InstrumentationScope(TRACER, instrumenting_library_version or "", schema_url, attributes)
+        return _Tracer(self, full, scope)
+
+
+class PlainSpan(Span):
+    """A span of which nothing unusual is known yet; the SDK makes it as soon as there is."""
+
+    __slots__ = (
+        "_about", "_around", "_attributes", "_began", "_ended", "_lock", "_made", "_name", "_parent", "_tracer"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tracer: "_Tracer",
+        name: str,
+        around: Context,
+        parent: SpanContext,
+        about: SpanContext,
+        attributes: dict[str, AnyValue],
+        began: int,
+    ) -> None:
+        self._tracer = tracer
+        self._name = name
+        self._around = around
+        self._parent = parent
+        self._about = about
+        self._attributes = attributes
+        self._began = began
+        self._lock = threading.Lock()
+        self._made: Span | None = None  # by the SDK
+        self._ended: ReadableSpan | None = None  # without it
+
+    def get_span_context(self) -> SpanContext:
+        """Return its ids."""
+        return self._about
+
+    def is_recording(self) -> bool:
+        """Return whether it has not ended."""
+        return self._ended is None if self._made is None else self._made.is_recording()
+
+    def set_attribute(self, key: str, value: AnyValue) -> None:
+        """Say something of it."""
+        with self._lock:
+            if type(value) in SIMPLE and type(key) is str and key and self._is_plain and len(self._attributes) < FEW:
+                self._attributes[key] = value
+                return
+        self._full().set_attribute(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
+        """Say some things of it."""
+        simple = all(type(key) is str and key and type(value) in SIMPLE for key, value in attributes.items())
+        with self._lock:
+            if simple and self._is_plain and len(self._attributes) + len(attributes) <= FEW:
+                self._attributes.update(attributes)
+                return
+        self._full().set_attributes(attributes)
+
+    def end(self, end_time: int | None = None) -> None:
+        """Hand it to the processor."""
+        ended = None if end_time is None else self._ends(end_time)
+        if ended is not None:
+            self._tracer.provider.sending.on_end(ended)
+        else:
+            self._full().end(end_time)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        """Say that something happened in it."""
+        self._full().add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Point to another one."""
+        self._full().add_link(context, attributes)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Say what was raised in it."""
+        self._full().record_exception(exception, attributes, timestamp, escaped)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Say how it went."""
+        self._full().set_status(status, description)
+
+    def update_name(self, name: str) -> None:
+        """Call it something else."""
+        self._full().update_name(name)
+
+    def __exit__(self, *raised: Any) -> None:
+        self._full().__exit__(*raised)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what a span of the SDK has, and the API does not know: its name, its parent, its attributes."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._ended or self._full(), name)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self._made is None and self._ended is None
+
+    def _ends(self, at: int) -> ReadableSpan | None:
+        """Return what is left of it at its end; None if the SDK has made it, or it has ended before."""
+        with self._lock:
+            if not self._is_plain:
+                return None
+            tracer = self._tracer
+            self._ended = ReadableSpan(
+                self._name, self._about, self._parent, tracer.provider.resource, self._attributes,
+                start_time=self._began, end_time=at, instrumentation_scope=tracer.scope,
+            )  # fmt: skip
+            return self._ended
+
+    def _full(self) -> Span:
+        """Return the SDK's span, which is made if need be; one that forgets everything if it is too late for that."""
+        with self._lock:
+            if self._is_plain:
+                with self._tracer.provider.ids.given(self._about.span_id):
+                    self._made = self._tracer.full.start_span(
+                        self._name, self._around, attributes=self._attributes, start_time=self._began
+                    )
+        if self._made is not None:
+            return self._made
+        _log.warning("something was done with the span %s after it had ended: it is not recorded", self._name)
+        return INVALID_SPAN
+
+
+class _Tracer(Tracer):
+    """Makes plain spans; all others are the SDK's."""
+
+    def __init__(self, provider: PlainProvider, full: Tracer, scope: InstrumentationScope) -> None:
+        self.provider = provider
+        self.full = full
+        self.scope = scope
+        self._new_id = provider.ids.new
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> Span:
+        """Begin a span: a plain one if its parent is sampled here, which then goes for it too."""
+        around = get_current() if context is None else context
+        parent = get_current_span(around).get_span_context()
+        flags = parent.trace_flags
+        usual = kind is SpanKind.INTERNAL and not links and record_exception and set_status_on_exception
+        if usual and start_time is not None and flags.sampled and not parent.is_remote and self.provider.is_plain:
+            about = SpanContext(parent.trace_id, self._new_id(), False, flags, parent.trace_state)
+            return PlainSpan(self, name, around, parent, about, dict(attributes or {}), start_time)
+        return self.full.start_span(
+            name, around, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        )
+
+    def start_as_current_span(self, *args: Any, **options: Any) -> Any:
+        """Begin a span of the SDK, current in a block."""
+        return self.full.start_as_current_span(*args, **options)
+
+
+class _Ids(RandomIdGenerator):
+    """Random ids, but the one that a span has already when the SDK makes it."""
+
+    def __init__(self) -> None:
+        self._next = _Next()
+
+    def new(self) -> int:
+        """Return the id of a span that the SDK does not make."""
+        return super().generate_span_id()
+
+    def generate_span_id(self) -> int:
+        """Return the id of a span that the SDK makes."""
+        return self._next.id or super().generate_span_id()
+
+    @contextmanager
+    def given(self, span_id: int) -> Iterator[None]:
+        """Have the span that this thread makes in the block get an id."""
+        self._next.id = span_id
+        try:
+            yield
+        finally:
+            self._next.id = 0
+
+
+class _Next(threading.local):
+    id = 0
+
+
+def _is_usual() -> bool:
+    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
+    return sampler in AS_PARENTS and not any(name.startswith(UNUSUAL) for name in os.environ)
