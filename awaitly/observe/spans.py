@@ -31,6 +31,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     Tracer,
     get_current_span,
 )
@@ -40,6 +41,7 @@ from awaitly.observe.sending import Sending
 
 TRACER: Final = "awaitly"  # what the tracer is called whose attributes are known to be simple
 SIMPLE: Final = frozenset({str, bool, int, float})  # of which the SDK changes nothing
+SAMPLED: Final = TraceFlags.SAMPLED
 FEW: Final = 100  # attributes that a span has without the SDK, which keeps 128
 
 AS_PARENTS: Final = frozenset(
@@ -91,9 +93,10 @@ class PlainProvider(TracerProvider):
 class PlainSpan(Span):
     """A span of which nothing unusual is known yet; the SDK makes it as soon as there is."""
 
-    __slots__ = (
-        "_about", "_around", "_attributes", "_began", "_ended", "_lock", "_made", "_name", "_parent", "_tracer"
-    )  # fmt: skip
+    # Of what is done for every span much is written in place: between other code, each call costs as much as a lookup
+    # in memory.
+
+    __slots__ = ("_around", "_attributes", "_began", "_ended", "_made", "_name", "_parent", "_tracer", "context")
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class PlainSpan(Span):
         name: str,
         around: Context,
         parent: SpanContext,
-        about: SpanContext,
+        context: SpanContext,
         attributes: dict[str, AnyValue],
         began: int,
     ) -> None:
@@ -109,16 +112,15 @@ class PlainSpan(Span):
         self._name = name
         self._around = around
         self._parent = parent
-        self._about = about
+        self.context = context
         self._attributes = attributes
         self._began = began
-        self._lock = threading.Lock()
         self._made: Span | None = None  # by the SDK
-        self._ended: ReadableSpan | None = None  # without it
+        self._ended: int | None = None  # without it
 
     def get_span_context(self) -> SpanContext:
         """Return its ids."""
-        return self._about
+        return self.context
 
     def is_recording(self) -> bool:
         """Return whether it has not ended."""
@@ -126,28 +128,42 @@ class PlainSpan(Span):
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         """Say something of it."""
-        with self._lock:
-            if type(value) in SIMPLE and type(key) is str and key and self._is_plain and len(self._attributes) < FEW:
-                self._attributes[key] = value
-                return
+        if type(value) in SIMPLE and type(key) is str and key and len(self._attributes) < FEW:
+            with self._tracer.sending.lock:
+                if self._made is None and self._ended is None:
+                    self._attributes[key] = value
+                    return
         self._full().set_attribute(key, value)
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         """Say some things of it."""
         simple = all(type(key) is str and key and type(value) in SIMPLE for key, value in attributes.items())
-        with self._lock:
-            if simple and self._is_plain and len(self._attributes) + len(attributes) <= FEW:
+        with self._tracer.sending.lock:
+            plain = self._made is None and self._ended is None
+            if simple and plain and len(self._attributes) + len(attributes) <= FEW:
                 self._attributes.update(attributes)
                 return
         self._full().set_attributes(attributes)
 
     def end(self, end_time: int | None = None) -> None:
-        """Hand it to the processor."""
-        ended = None if end_time is None else self._ends(end_time)
-        if ended is not None:
-            self._tracer.provider.sending.on_end(ended)
-        else:
-            self._full().end(end_time)
+        """Have it sent, by the SDK if that has made it."""
+        if end_time is not None:
+            sending = self._tracer.sending
+            with sending.lock:
+                ends = self._made is None and self._ended is None
+                if ends:
+                    self._ended = end_time
+            if ends:
+                sending.put(self)
+                return
+        self._full().end(end_time)
+
+    def readable(self) -> ReadableSpan:
+        """Return it as it is exported, when it has ended: made where it is sent, as that costs half of it there."""
+        return ReadableSpan(
+            self._name, self.context, self._parent, self._tracer.provider.resource, self._attributes,
+            start_time=self._began, end_time=self._ended, instrumentation_scope=self._tracer.scope,
+        )  # fmt: skip
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Say that something happened in it."""
@@ -182,29 +198,13 @@ class PlainSpan(Span):
         """Return what a span of the SDK has, and the API does not know: its name, its parent, its attributes."""
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self._ended or self._full(), name)
-
-    @property
-    def _is_plain(self) -> bool:
-        return self._made is None and self._ended is None
-
-    def _ends(self, at: int) -> ReadableSpan | None:
-        """Return what is left of it at its end; None if the SDK has made it, or it has ended before."""
-        with self._lock:
-            if not self._is_plain:
-                return None
-            tracer = self._tracer
-            self._ended = ReadableSpan(
-                self._name, self._about, self._parent, tracer.provider.resource, self._attributes,
-                start_time=self._began, end_time=at, instrumentation_scope=tracer.scope,
-            )  # fmt: skip
-            return self._ended
+        return getattr(self._full() if self._ended is None else self.readable(), name)
 
     def _full(self) -> Span:
         """Return the SDK's span, which is made if need be; one that forgets everything if it is too late for that."""
-        with self._lock:
-            if self._is_plain:
-                with self._tracer.provider.ids.given(self._about.span_id):
+        with self._tracer.sending.lock:
+            if self._made is None and self._ended is None:
+                with self._tracer.provider.ids.given(self.context.span_id):
                     self._made = self._tracer.full.start_span(
                         self._name, self._around, attributes=self._attributes, start_time=self._began
                     )
@@ -219,6 +219,7 @@ class _Tracer(Tracer):
 
     def __init__(self, provider: PlainProvider, full: Tracer, scope: InstrumentationScope) -> None:
         self.provider = provider
+        self.sending = provider.sending
         self.full = full
         self.scope = scope
         self._new_id = provider.ids.new
@@ -237,10 +238,10 @@ class _Tracer(Tracer):
         """Begin a span: a plain one if its parent is sampled here, which then goes for it too."""
         around = get_current() if context is None else context
         parent = get_current_span(around).get_span_context()
-        flags = parent.trace_flags
+        trace_id, _, is_remote, flags, state, _ = parent
         usual = kind is SpanKind.INTERNAL and not links and record_exception and set_status_on_exception
-        if usual and start_time is not None and flags.sampled and not parent.is_remote and self.provider.is_plain:
-            about = SpanContext(parent.trace_id, self._new_id(), False, flags, parent.trace_state)
+        if usual and start_time is not None and flags & SAMPLED and not is_remote and self.provider.is_plain:
+            about = SpanContext(trace_id, self._new_id(), False, flags, state)
             return PlainSpan(self, name, around, parent, about, dict(attributes or {}), start_time)
         return self.full.start_span(
             name, around, kind, attributes, links, start_time, record_exception, set_status_on_exception

@@ -133,9 +133,10 @@ class _Call:
 
     __slots__ = ("attempts", "began", "context", "failed", "first", "open", "span")
 
-    def __init__(self, span: Span, around: Context) -> None:
-        self.span = span
-        self.context = trace.set_span_in_context(span, around)
+    def __init__(self, tracer: trace.Tracer, run: _Run, fact: Any, around: Context, at: int) -> None:
+        about = {names.RUN_ID: run.id, names.WORKFLOW: run.workflow, names.STEP: fact.step, names.CALL: fact.call}
+        self.span = tracer.start_span(f"step {fact.step}", around, attributes=about, start_time=at)
+        self.context = trace.set_span_in_context(self.span, around)
         self.attempts = 0  # that have begun here
         self.first = 0  # the number of the first of them
         self.began = 0  # when it began
@@ -290,11 +291,14 @@ class Tracing:
     def _run_finished(self, run: _Run, fact: RunFinished, error: BaseException | None) -> None:
         self._forget(run, fact)
         if run.recording:
-            known = isinstance(error, UnexpectedError) and error.step is not None  # the step's span tells of it
-            about: dict[str, AttributeValue] = {names.OUTCOME: fact.ending.value}
+            span = run.span
+            span.set_attribute(names.OUTCOME, fact.ending.value)
             if self._inputs:
-                about |= self._result(run.workflow, fact)
-            self._end(run.span, fact, about, error, told=known)
+                span.set_attributes(self._result(run.workflow, fact))
+            known = isinstance(error, UnexpectedError) and error.step is not None  # the step's span tells of it
+            self._explain(span, fact, error, told=known)
+            self._enriched(span, fact)
+            span.end(_nanoseconds(fact.at))
 
     def _run_released(self, run: _Run, fact: RunReleased, error: BaseException | None) -> None:
         self._forget(run, fact)
@@ -318,18 +322,13 @@ class Tracing:
 
     # Calls.
 
-    def _call(self, run: _Run, fact: Any, around: Context, at: int) -> _Call:
-        about = {names.RUN_ID: run.id, names.WORKFLOW: run.workflow, names.STEP: fact.step, names.CALL: fact.call}
-        span = self._tracer.start_span(f"step {fact.step}", around, attributes=about, start_time=at)
-        call = run.calls[fact.call] = _Call(span, around)
-        return call
-
     def _step_started(self, run: _Run, fact: StepStarted, error: BaseException | None) -> None:
         if not run.recording:
             return
         at = int(fact.at * 1e9)
-        # The body may have spans of its own around the call.
-        call = run.calls.get(fact.call) or self._call(run, fact, get_current(), at)
+        call = run.calls.get(fact.call)
+        if call is None:  # the body may have spans of its own around it
+            call = run.calls[fact.call] = _Call(self._tracer, run, fact, get_current(), at)
         call.attempts += 1
         if call.attempts == 1:
             call.first, call.began = fact.attempt, at
@@ -375,20 +374,27 @@ class Tracing:
     def _step_finished(self, run: _Run, fact: StepFinished, error: BaseException | None) -> None:
         if not run.recording:
             return
-        call = run.calls.get(fact.call) or self._call(run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
-        del run.calls[fact.call]
-        about: dict[str, AttributeValue] = {names.OUTCOME: fact.ending.value}
+        at = int(fact.at * 1e9)
+        call = run.calls.pop(fact.call, None)
+        if call is None:
+            call = _Call(self._tracer, run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
+        span = call.span
+        span.set_attribute(names.OUTCOME, fact.ending.value)
         if self._inputs:
-            about |= self._result(fact.step, fact)
+            span.set_attributes(self._result(fact.step, fact))
         if fact.attempts != 1:
-            about[names.ATTEMPTS] = fact.attempts
+            span.set_attribute(names.ATTEMPTS, fact.attempts)
         if fact.source:
-            about[names.SOURCE] = fact.source
+            span.set_attribute(names.SOURCE, fact.source)
         if fact.variant:
-            about[names.VARIANT] = _cut(fact.variant)
+            span.set_attribute(names.VARIANT, _cut(fact.variant))
         if call.open:
             self._end_attempts(call, fact, error)
-        self._end(call.span, fact, about, error)
+        if fact.ending is not Ending.VALUE:
+            self._explain(span, fact, error)
+        if self._enrich is not None:
+            self._enriched(span, fact)
+        span.end(at)
 
     def _end_attempts(self, call: _Call, fact: StepFinished, error: BaseException | None) -> None:
         """End what is left of several attempts; which of two that ran beside one another decided is not known."""
@@ -430,28 +436,11 @@ class Tracing:
         call = run.calls.get(fact.call)
         if call is None:
             began = fact.at - fact.seconds if isinstance(fact, LimiterWaited) else fact.at
-            call = self._call(run, fact, get_current(), _nanoseconds(began))
+            call = run.calls[fact.call] = _Call(self._tracer, run, fact, get_current(), _nanoseconds(began))
         return call.span
 
-    def _end(
-        self,
-        span: Span,
-        fact: StepFinished | RunFinished,
-        about: dict[str, AttributeValue],
-        error: BaseException | None,
-        *,
-        told: bool = False,
-    ) -> None:
-        for name, value in about.items():  # of one or two, quicker than all at once
-            span.set_attribute(name, value)
-        if fact.ending is not Ending.VALUE:
-            self._explain(span, fact, error, told=told)
-        if self._enrich is not None:
-            self._enriched(span, fact)
-        span.end(int(fact.at * 1e9))
-
     def _explain(
-        self, span: Span, fact: StepFinished | RunFinished, error: BaseException | None, *, told: bool
+        self, span: Span, fact: StepFinished | RunFinished, error: BaseException | None, *, told: bool = False
     ) -> None:
         """Say what a span ended in; a traceback is recorded unless another span has ``told`` it."""
         match fact.ending:
