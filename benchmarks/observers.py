@@ -17,12 +17,16 @@ from typing import Any
 
 import document
 import machine
-from watched import SHORT, STEPS, Size
+from watched import PAUSE, SHORT, STEPS, Size
 
 STORES = tuple(STEPS)
 HERE = Path(__file__).resolve().parent
 LIMIT = 600  # seconds for one process
 FOREIGN = ("AWAITLY_", "OTEL_", "SENTRY_", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE")  # would change what is measured
+BUSY = {
+    "p50": ("µs a step, median", 0), "p99": ("99 of 100", 0), "rate": ("steps a second", 0), "lost": ("lost", 0)
+}  # fmt: skip
+WAITING = {"wait50": ("ms a step, median", 1), "wait99": ("99 of 100", 1), "waiting": ("steps a second", 0)}
 PACKAGES = ("opentelemetry-sdk", "structlog")
 
 Sample = Mapping[str, Any]
@@ -68,13 +72,15 @@ def render(samples: Sequence[Sample], size: Size, where: str, command: str) -> s
     asked = f"With nobody, all that is left is the question whether there is somebody: {told} µs a time, twice a step."
     origin = (
         f"Made by `{command}` on {where}. {versions}. Medians, with the lowest and highest of the processes; in a"
-        " process everything takes turns, there and back again. Above: a run whose steps are all stored one by one,"
+        " process everything takes turns, there and back again. First: a run whose steps are all stored one by one,"
         " right after the same with nobody; time is that of the processor, in all threads, so what an exporter or a log"
-        " file gets later is in it. Below: such a run by the clock on the wall, then"
-        f" {size.together} runs of {SHORT} steps at once, {size.waves} times. The runs have {lengths} steps. A sink may"
-        " lag 10,000 notices behind, the SDK 2,048 spans; what is lost is counted over all of that."
+        " file gets later is in it. Second: such a run by the clock on the wall, then"
+        f" {size.together} runs of {SHORT} steps at once, {size.waves} times; the steps do nothing, so the processor is"
+        f" what limits them. Third: as many runs, whose steps wait {PAUSE * 1e3:.0f} ms for somebody. The runs have"
+        f" {lengths} steps. A sink may lag 10,000 notices behind, an exporter 2,048 spans; what is lost is counted over"
+        " all of that."
     )
-    return "\n\n".join((_costs(samples), asked, _troubles(samples), origin))
+    return "\n\n".join((_costs(samples), asked, _troubles(samples, BUSY), _troubles(samples, WAITING), origin))
 
 
 def _costs(samples: Sequence[Sample]) -> str:
@@ -82,26 +88,31 @@ def _costs(samples: Sequence[Sample]) -> str:
     return document.grid(
         head,
         [
-            (name, *(_picked(samples, "costs", store, name, what) for store in STORES for what in ("all", "added")))
+            (name, *(_picked(samples, "costs", store, name, what, 1) for store in STORES for what in ("all", "added")))
             for name in samples[0]["costs"][STORES[0]]
         ],
     )
 
 
-def _troubles(samples: Sequence[Sample]) -> str:
-    columns = {"p50": "µs a step, median", "p99": "99 of 100", "rate": "steps a second", "lost": "lost"}
-    head = ["", *(f"{store}: {what}" for store in STORES for what in columns.values())]
+def _troubles(samples: Sequence[Sample], columns: Mapping[str, tuple[str, int]]) -> str:
+    head = ["", *(f"{store}: {what}" for store in STORES for what, _ in columns.values())]
     return document.grid(
         head,
         [
-            (name, *(_picked(samples, "troubles", store, name, what) for store in STORES for what in columns))
+            (
+                name,
+                *(
+                    _picked(samples, "troubles", store, name, what, digits)
+                    for store in STORES
+                    for what, (_, digits) in columns.items()
+                ),
+            )
             for name in samples[0]["troubles"][STORES[0]]
         ],
     )
 
 
-def _picked(samples: Sequence[Sample], part: str, store: str, name: str, what: str) -> str:
-    digits = 1 if part == "costs" else 0
+def _picked(samples: Sequence[Sample], part: str, store: str, name: str, what: str, digits: int) -> str:
     return document.spread([sample[part][store][name][what] for sample in samples], digits)
 
 

@@ -17,15 +17,16 @@ from itertools import count, pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter, process_time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import watchers
-from awaitly import Runtime, step, workflow
+from awaitly import Runtime, Workflow, step, workflow
 from awaitly.declare.host import HOST
 from awaitly.model.facts import Fact
 
 STEPS = {"memory": 1_000, "SQLite": 200}  # of the run whose steps are timed, by store
 SHORT = 10  # steps of each of the runs at once
+PAUSE = 0.02  # seconds that a step waits for somebody, as most steps do
 T = TypeVar("T")
 
 
@@ -45,6 +46,7 @@ Figures = dict[str, dict[str, dict[str, float]]]
 
 _numbers = count(1)
 _began: list[float] = []  # the steps of the latest runs
+_took: list[float] = []  # likewise, those that wait
 
 
 @step
@@ -58,6 +60,22 @@ async def counting(number: int, steps: int) -> int:
     value = 0
     for _ in range(steps):
         value = await increment(value)
+    return value
+
+
+@step
+async def ask(value: int) -> int:
+    await asyncio.sleep(PAUSE)
+    return value + 1
+
+
+@workflow(key="asking:{number}")
+async def asking(number: int, steps: int) -> int:
+    value = 0
+    for _ in range(steps):
+        started = perf_counter()
+        value = await ask(value)
+        _took.append(perf_counter() - started)
     return value
 
 
@@ -101,13 +119,18 @@ class Pair:
 
 @dataclass(slots=True)
 class Crowd:
-    """A runtime whose observers are in trouble: how long its steps take one by one, and how many it does at once."""
+    """A runtime whose observers are in trouble: how long its steps take one by one, and how many it does at once.
+
+    Once with steps that do nothing, so that the processor is what limits them, and once with steps that wait.
+    """
 
     runtime: Runtime
     audience: watchers.Audience
     steps: int
     latencies: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    waiting_rates: list[float] = field(default_factory=list)
 
     async def turn(self, together: int) -> None:
         _began.clear()
@@ -115,17 +138,24 @@ class Crowd:
         gc.freeze()  # what stores keep: whose turn it is to look through all of it is chance
         await _run(self.runtime, self.steps)
         self.latencies += [(later - earlier) * 1e6 for earlier, later in pairwise(_began)]
+        self.rates.append(await self._rate(counting, together))
+        _took.clear()
+        self.waiting_rates.append(await self._rate(asking, together))
+        self.waits += [took * 1e3 for took in _took]
+        self.audience.settle(2 * together + 1)
+
+    async def _rate(self, body: Workflow[[int, int], int, Any], together: int) -> float:
         started = perf_counter()
-        await asyncio.gather(*(_run(self.runtime, SHORT) for _ in range(together)))
-        self.rates.append(together * SHORT / (perf_counter() - started))
-        self.audience.settle(together + 1)
+        await asyncio.gather(*(_run(self.runtime, SHORT, body) for _ in range(together)))
+        return together * SHORT / (perf_counter() - started)
 
     def figures(self) -> dict[str, float]:
         watching = self.runtime.watching
         dropped = 0 if watching is None else sum(watching.bus.dropped.values())
-        percent = quantiles(self.latencies, n=100)
+        percent, waits = quantiles(self.latencies, n=100), quantiles(self.waits, n=100)
         return {
-            "p50": percent[49], "p99": percent[98], "rate": median(self.rates), "lost": dropped + self.audience.lost()
+            "p50": percent[49], "p99": percent[98], "rate": median(self.rates), "lost": dropped + self.audience.lost(),
+            "wait50": waits[49], "wait99": waits[98], "waiting": median(self.waiting_rates),
         }  # fmt: skip
 
 
@@ -193,7 +223,7 @@ async def _opened(audiences: Sequence[watchers.Audience], store: str, folder: Pa
             store="memory://" if store == "memory" else folder / f"{next(_numbers)}.db",
             watchers=audience.watchers,
             sinks=audience.sinks,
-            workflows=[counting],
+            workflows=[counting, asking],
         )
         for audience in audiences
     ]
@@ -213,8 +243,8 @@ async def _spent(runtime: Runtime, steps: int, settle: Callable[[int], object]) 
     return (process_time() - started) / steps * 1e6
 
 
-async def _run(runtime: Runtime, steps: int) -> None:
-    value = (await runtime.run(counting, next(_numbers), steps)).unwrap()
+async def _run(runtime: Runtime, steps: int, body: Workflow[[int, int], int, Any] = counting) -> None:
+    value = (await runtime.run(body, next(_numbers), steps)).unwrap()
     if value != steps:
         raise RuntimeError(f"wrong-result: {steps} increments gave {value}")
 
