@@ -48,7 +48,7 @@ def play(number: int, folder: Path, crashes: int, size: int) -> int:
         first, *later = (plan(random, calm.boundaries) for _ in range(random.choice((1, 1, 2, 3))))
         if random.random() < 0.25:
             first = replace(first, deadline=random.choice((1, 2, 4, 10, 30)))
-        plans = (first, *later)
+        plans = (first, *(replace(each, asked=random.random() < 0.2) for each in later))
         check(program, Played(module.main, f"{number}:{plans}", plans), plans)
     del sys.modules[module.__name__]
     return 1 + crashes

@@ -56,13 +56,15 @@ def wanted(program: Block) -> Any:
 class Plan:
     """What happens to one life: its death at a boundary, its shutdown or the run's cancellation after milliseconds.
 
-    A run that begins in it may have a deadline, in milliseconds from its start.
+    A run that begins in it may have a deadline, in milliseconds from its start. The run may have been asked to end while
+    nobody executed it, so that the life finds it so.
     """
 
     dies_at: int | None = None
     stops: float | None = None
     cancels: float | None = None
     deadline: float | None = None
+    asked: bool = False
 
 
 CALM = Plan()
@@ -72,6 +74,8 @@ async def live(main: Workflow[[int], int, Any], store: CrashingStore, world: Wor
     """One life: start the run, or find it, and wait until nothing is left to do."""
     settings = Settings(store="memory://", lease=LeaseSettings(ttl=15))
     module = sys.modules[main.__module__]
+    if plan.asked:
+        await store.request_cancel("run", "enough")
     known = [entry for entry in vars(module).values() if isinstance(entry, Workflow)]
     async with Runtime(settings, store=store, clock=world.clock, workflows=known) as rt:
         deadline = None if plan.deadline is None else plan.deadline / 1000
@@ -125,7 +129,7 @@ class Played:
         self.world = World(seed, clock)
         self.result: Any = None
         self.final = 0  # the life in which everything came to its end
-        self.cancelled = any(plan.cancels is not None or plan.deadline is not None for plan in plans)
+        self.cancelled = any(plan.asked or plan.cancels is not None or plan.deadline is not None for plan in plans)
         enter(self.world)
         for plan in (*plans, CALM):
             self.final = len(self.world.lives)
