@@ -29,10 +29,8 @@ class Log:
     """The facts of one run on their way to the store."""
 
     __slots__ = (
-        "_barriers",
-        "_committer", "_ends", "_failed", "_lazy", "_pending", "_turn", "_urgent", "_waiters", "appended", "creates",
-        "fence",
-        "inherited", "on_failure", "owner", "run", "stable", "waits",
+        "_barriers", "_committer", "_ends", "_failed", "_lazy", "_pending", "_turn", "_urgent", "_waiters", "appended",
+        "creates", "fence", "inherited", "on_failure", "owner", "run", "stable", "waits",
     )  # fmt: skip
 
     def __init__(self, committer: "Committer", run: str, owner: str, fence: int, stored: int) -> None:
@@ -151,7 +149,8 @@ class Log:
         """Learn what became of an append (called by the committer)."""
         if answer is Appended.STORED:
             self.creates = False
-            self.stable = append.first + len(append.facts)
+            if append.facts:  # without, it says nothing of those before: they may be lost
+                self.stable = append.first + len(append.facts)
             while self._waiters and self._waiters[0][0] <= self.stable:
                 _, callback, argument = self._waiters.popleft()
                 callback(argument)

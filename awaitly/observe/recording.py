@@ -7,7 +7,7 @@ all the rest. So values are recorded in batches: when one is full, and before so
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Protocol, TypeAlias, runtime_checkable
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -128,17 +128,19 @@ class _Line:
             self.record(value)
 
 
-_of_the_global: list[Report] = []
 _reports: "WeakKeyDictionary[MeterProvider, Report]" = WeakKeyDictionary()
 
 
 def report_of(provider: MeterProvider | None) -> Report:
     """Return what is reported to a provider; None: to OpenTelemetry's global one, whenever that is set."""
     if provider is None:
-        if not _of_the_global:
-            _of_the_global.append(Report(None))
-        return _of_the_global[0]
+        return _of_the_global()
     report = _reports.get(provider)
     if report is None:
         report = _reports[provider] = Report(provider)
     return report
+
+
+@cache
+def _of_the_global() -> Report:
+    return Report(None)

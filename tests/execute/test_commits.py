@@ -235,3 +235,16 @@ def test_a_committer_whose_loop_ends_before_it_could_begin_says_so_and_is_done(s
             await log.barrier()
 
     scene.play(story())
+
+
+def test_what_a_failed_log_lost_is_not_stored_by_what_is_said_of_the_run_later(scene: Scene) -> None:
+    async def story() -> None:
+        log = Log(Committer(scene.store, scene.clock, copy_context()), "r", "owner", 1, 0)
+        log.append(TimeRead(at=1.0, call="now#0"))
+        log.fail(StoreError("the store is away", code="store-unavailable"))
+
+        log.settle(log.take(), Appended.STORED)
+
+        assert log.unstored
+
+    scene.play(story())

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 import pytest
@@ -674,7 +675,7 @@ async def counting() -> int:
 def global_provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[MeterProvider], None]:
     """Set OpenTelemetry's global provider, for the test alone: it can be set only once."""
     internal = api._internal
-    monkeypatch.setattr(recording, "_of_the_global", [])
+    monkeypatch.setattr(recording, "_of_the_global", cache(lambda: recording.Report(None)))
     monkeypatch.setattr(internal, "_METER_PROVIDER", None)
     monkeypatch.setattr(internal, "_METER_PROVIDER_SET_ONCE", type(internal._METER_PROVIDER_SET_ONCE)())
     monkeypatch.setattr(internal, "_PROXY_METER_PROVIDER", type(internal._PROXY_METER_PROVIDER)())

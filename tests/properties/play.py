@@ -56,8 +56,8 @@ def wanted(program: Block) -> Any:
 class Plan:
     """What happens to one life: its death at a boundary, its shutdown or the run's cancellation after milliseconds.
 
-    A run that begins in it may have a deadline, in milliseconds from its start. The run may have been asked to end while
-    nobody executed it, so that the life finds it so.
+    A run that begins in it may have a deadline, in milliseconds from its start. The run may have been ``asked`` to end
+    while nobody executed it: the life finds it so.
     """
 
     dies_at: int | None = None
