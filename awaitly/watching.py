@@ -108,10 +108,9 @@ class Watching:
             vitals: Knows how late the event loop was, and how the outboxes deliver.
         """
         if self._asking:
-            traces = None if self.exporting is None else self.exporting.traces
             gauges = _gauges(engine, states, self.bus, vitals)
-            if traces is not None:
-                gauges = replace(gauges, spans_dropped=lambda: traces.sending.dropped)
+            if self.exporting is not None and self.exporting.traces is not None:
+                gauges = replace(gauges, spans_dropped=self.exporting.dropped)
             for asking in self._asking:
                 asking.attach(gauges)
 

@@ -3,10 +3,14 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -25,6 +29,7 @@ from awaitly.observe.spans import PlainProvider
 from awaitly.observe.tracing import Tracing
 from awaitly.settings.tables import OtlpSettings
 
+COLLECTOR = Path(__file__).with_name("collector.py")
 PATIENCE = 60.0  # seconds: for what a sink has still to take, and of the sink that blocks
 
 
@@ -65,6 +70,14 @@ class Nowhere(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+class Encoding(SpanExporter):
+    """Forgets spans when it has them as they would be sent by OTLP."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+
 def nobody() -> Audience:
     return Audience()
 
@@ -91,6 +104,12 @@ def traces(share: float) -> Audience:
     """Traces as settings set them up, but for the exporter."""
     os.environ.update(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG=str(share))
     return _traced(PlainProvider(Nowhere()))
+
+
+def traces_encoded() -> Audience:
+    """All traces, with what an exporter does before it sends them."""
+    os.environ.update(OTEL_TRACES_SAMPLER_ARG="1")
+    return _traced(PlainProvider(Encoding()))
 
 
 def traces_elsewhere() -> Audience:
@@ -146,25 +165,31 @@ def blocks() -> Audience:
     return Audience(sinks=[sink], close=over.set)
 
 
-def sends_nowhere() -> Audience:
-    """The same set-up as `hangs`, with an exporter that is done at once."""
-    parts = [traces(1.0), metrics()]
-    return Audience(
-        [watcher for part in parts for watcher in part.watchers],
-        settle=lambda runs: [part.settle(runs) for part in parts],
-        close=lambda: [part.close() for part in parts],
-    )
+def sends() -> Audience:
+    """Traces and metrics by OTLP, to a process that takes what it gets."""
+    collector = subprocess.Popen([sys.executable, str(COLLECTOR)], stdout=subprocess.PIPE, text=True)
+    assert collector.stdout is not None
+    port = int(collector.stdout.readline())
+
+    def close() -> None:
+        collector.kill()
+        collector.communicate()
+
+    return _sent(port, close)
 
 
 def hangs() -> Audience:
-    """Traces and metrics by OTLP, to somebody who accepts connections and never answers."""
+    """The same, to somebody who accepts connections and never answers."""
     silent = _silent()
-    endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    return _sent(silent.getsockname()[1], silent.close)
+
+
+def _sent(port: int, close: Callable[[], object]) -> Audience:
     os.environ.update(OTEL_TRACES_SAMPLER_ARG="1", OTEL_METRIC_EXPORT_INTERVAL="500", OTEL_EXPORTER_OTLP_TIMEOUT="60")
-    found = providers(OtlpSettings(endpoint=endpoint))
+    found = providers(OtlpSettings(endpoint=f"http://127.0.0.1:{port}"))
     assert found.traces is not None
     sending = found.traces.sending
-    return Audience([Tracing(found.traces), Metrics(found.metrics)], lost=lambda: sending.dropped, close=silent.close)
+    return Audience([Tracing(found.traces), Metrics(found.metrics)], lost=lambda: sending.dropped, close=close)
 
 
 def _silent() -> socket.socket:
@@ -181,6 +206,7 @@ COSTS: dict[str, Callable[[], Audience]] = {
     "a sink that does nothing": idle_sink,
     "logs, at `info`": logs,
     "traces, all of them": lambda: traces(1.0),
+    "traces, all of them, encoded for OTLP": traces_encoded,
     "traces, to a tracer provider of your own": traces_elsewhere,
     "traces, one in 100": lambda: traces(0.01),
     "metrics": metrics,
@@ -199,7 +225,7 @@ TROUBLES: tuple[dict[str, Callable[[], Audience]], ...] = (
     },
     {
         "no exporter": nobody,
-        "traces and metrics, forgotten when sent": sends_nowhere,
+        "traces and metrics to a collector": sends,
         "traces and metrics to an endpoint that hangs": hangs,
     },
 )

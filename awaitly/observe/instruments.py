@@ -148,7 +148,7 @@ SINK_FAILURES = Instrument(
 )  # fmt: skip
 SPANS_DROPPED = Instrument(
     "awaitly.spans.dropped", Kind.ASKED_COUNTER, "{span}",
-    "Spans for which there was no room, as the endpoint is away or too slow; of exporters that awaitly set up.",
+    "Spans that were not sent by exporters that awaitly set up: there was no room, or the endpoint did not take them.",
     asks="spans_dropped", several=max,
 )  # fmt: skip
 OUTBOX_DELIVERED = Instrument(

@@ -93,7 +93,7 @@ class Gauges:
         breakers: the states of all circuits as of their last change, by name: a circuit that is asked may change.
         dropped: the notices that were lost, by sink.
         sink_failures: the notices at which a sink raised, by sink.
-        spans_dropped: the spans for which there was no room.
+        spans_dropped: the spans that this process has not sent.
         delivered: the events that were delivered, by outbox.
         delivery_failures: the attempts at that which failed, by outbox.
         given_up: the events that are not tried any more, by outbox.

@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData, Period
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
 from awaitly.errors import ConfigurationError, NotSupported
+from awaitly.observe.sending import dropped
 from awaitly.observe.spans import PlainProvider
 from awaitly.observe.tally import Book, Provider
 
@@ -80,6 +81,10 @@ class Exporting:
 
     traces: PlainProvider | None
     metrics: MeterProvider | None
+
+    def dropped(self) -> int:
+        """Return how many spans this process has not sent, by these or by others."""
+        return dropped()
 
     def shutdown(self, timeout: float) -> bool:
         """Send what is left and stop; blocks up to ``timeout`` seconds. Return whether it ended in that time.

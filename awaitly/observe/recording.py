@@ -7,7 +7,8 @@ all the rest. So values are recorded in batches: when one is full, and before so
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
+from threading import Lock
 from typing import Protocol, TypeAlias, runtime_checkable
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -128,19 +129,19 @@ class _Line:
             self.record(value)
 
 
+_of_the_global: list[Report] = []
 _reports: "WeakKeyDictionary[MeterProvider, Report]" = WeakKeyDictionary()
+_making = Lock()  # of the reports: an SDK asks the first one only that makes an instrument
 
 
 def report_of(provider: MeterProvider | None) -> Report:
     """Return what is reported to a provider; None: to OpenTelemetry's global one, whenever that is set."""
-    if provider is None:
-        return _of_the_global()
-    report = _reports.get(provider)
-    if report is None:
-        report = _reports[provider] = Report(provider)
-    return report
-
-
-@cache
-def _of_the_global() -> Report:
-    return Report(None)
+    with _making:
+        if provider is None:
+            if not _of_the_global:
+                _of_the_global.append(Report(None))
+            return _of_the_global[0]
+        report = _reports.get(provider)
+        if report is None:
+            report = _reports[provider] = Report(provider)
+        return report

@@ -1,14 +1,15 @@
-"""Hands spans that have ended to an exporter, in the SDK's thread, and counts those for which there is no room.
+"""Hands spans that have ended to an exporter, in the SDK's thread, and counts those that are lost.
 
 The SDK has a thread, a queue and an exporter, and drops what does not fit into the queue. It says so in a line of the
 log for each, which takes longer than the rest that is done for a span, and counts nothing. So what would not fit is not
-given to it: what it was given and its exporter has not been given yet is in the queue.
+given to it: what it was given and its exporter was not given yet is in the queue. What the exporter then fails to send
+is lost as well.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import Final, Protocol, cast
@@ -36,21 +37,22 @@ class Unread(Protocol):
 
 
 class Sending(BatchSpanProcessor):
-    """The SDK's processor of batches; ``dropped`` are the spans for which there was no room.
+    """The SDK's processor of batches; ``dropped`` are the spans that were not sent.
 
     Args:
         exporter: Is given what has ended, some at a time.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
-        self.dropped = 0
         # Of what is counted, and of the plain spans that are to be sent. What the garbage collector finalizes while it
         # is held may have spans, too: so it can be taken twice.
         self.lock = threading.RLock()
+        self.dropped = 0
         self._handed = 0
-        self._taking = _Taking(exporter)
+        self._taking = _Taking(exporter, self._drop)
         self._room = _room()
         self._said = -inf
+        self._is_over = False
         _all.add(self)
         super().__init__(self._taking)
 
@@ -62,14 +64,14 @@ class Sending(BatchSpanProcessor):
     def put(self, span: "ReadableSpan | Unread") -> None:
         """Put a sampled span into the queue, if there is room."""
         with self.lock:
-            fits = self._handed - self._taking.spans < self._room
+            fits = self._handed - self._taking.spans < self._room and not self._is_over
             if fits:
                 self._handed += 1
-            else:
-                self.dropped += 1
         if fits:
             super().on_end(cast(ReadableSpan, span))  # which asks whether it is sampled, and does not look at it again
-        elif monotonic() - self._said >= SILENCE:
+            return
+        self._drop(1)
+        if not self._is_over and monotonic() - self._said >= SILENCE:
             self._said = monotonic()
             _log.warning(
                 "%d spans wait to be sent, as many as may: what ends now is lost, and counted (awaitly.spans.dropped);"
@@ -77,31 +79,72 @@ class Sending(BatchSpanProcessor):
                 self._room,
             )
 
+    def shutdown(self) -> None:
+        """Send what is in the queue; what ends later is not sent."""
+        self._is_over = True
+        super().shutdown()  # type: ignore[no-untyped-call]  # the SDK's
+
     def forget(self) -> None:
         """Begin anew in a process that was forked: the queue of the SDK is empty there."""
         self.dropped = self._handed = self._taking.spans = 0
         self.lock = threading.RLock()
 
+    def _drop(self, spans: int) -> None:
+        with self.lock:
+            self.dropped += spans
+        _losses.add(spans)
+
+
+def dropped() -> int:
+    """Return how many spans this process has not sent, whoever was to send them."""
+    return _losses.spans
+
 
 class _Taking(SpanExporter):
-    """Counts the spans that an exporter is given, and makes them readable."""
+    """Counts the spans that an exporter is given, and makes them readable; says how many it did not send."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, drop: Callable[[int], object]) -> None:
         self.spans = 0
         self._exporter = exporter
+        self._drop = drop
         self.shutdown = exporter.shutdown  # type: ignore[method-assign]  # the SDK looks at what it takes
         self.force_flush = exporter.force_flush  # type: ignore[method-assign]
 
     def export(self, spans: Sequence[ReadableSpan | Unread]) -> SpanExportResult:
         self.spans += len(spans)  # one thread at a time
-        return self._exporter.export([span if isinstance(span, ReadableSpan) else span.readable() for span in spans])
+        sent = False
+        try:
+            found = [span if isinstance(span, ReadableSpan) else span.readable() for span in spans]
+            result = self._exporter.export(found)
+            sent = result is SpanExportResult.SUCCESS
+        finally:
+            if not sent:
+                self._drop(len(spans))
+        return result
+
+
+class _Losses:
+    """Counts for all who send, as they come and go."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def add(self, spans: int) -> None:
+        with self._lock:
+            self.spans += spans
+
+    def forget(self) -> None:
+        self.spans = 0
+        self._lock = threading.Lock()
 
 
 _all: WeakSet[Sending] = WeakSet()
+_losses = _Losses()
 
 
 def _forget() -> None:
-    for sending in list(_all):
+    _losses.forget()
+    for sending in _all:
         sending.forget()
 
 

@@ -1,6 +1,6 @@
 """Spans that are made here as long as they are plain, where awaitly sets traces up itself.
 
-For a span the SDK takes 25 µs between other code, which is as much as the step that it is of. Most spans of steps have
+For a span the SDK takes 30 µs between other code, which is as much as the step that it is of. Most spans of steps have
 a name, a parent, two times and a few attributes, and nothing else ever happens to them: such a one is kept as just that
 and handed to the SDK's processor when it ends. What is asked of a span beyond that (an event, a link, a status, a value
 that has to be checked, what only a span of the SDK can tell) has the SDK make it, with the same id: from then on it
@@ -31,7 +31,6 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
-    TraceFlags,
     Tracer,
     get_current_span,
 )
@@ -41,7 +40,7 @@ from awaitly.observe.sending import Sending
 
 TRACER: Final = "awaitly"  # what the tracer is called whose attributes are known to be simple
 SIMPLE: Final = frozenset({str, bool, int, float})  # of which the SDK changes nothing
-SAMPLED: Final = TraceFlags.SAMPLED
+SAMPLED: Final = frozenset({0b01, 0b11})  # flags of W3C: sampled; the second one says that the trace id is random
 FEW: Final = 100  # attributes that a span has without the SDK, which keeps 128
 
 AS_PARENTS: Final = frozenset(
@@ -94,9 +93,9 @@ class PlainSpan(Span):
     """A span of which nothing unusual is known yet; the SDK makes it as soon as there is."""
 
     # Of what is done for every span much is written in place: between other code, each call costs as much as a lookup
-    # in memory.
+    # in memory. Nothing is called as in the SDK's spans: who looks into these is told by `__getattr__`.
 
-    __slots__ = ("_around", "_attributes", "_began", "_ended", "_made", "_name", "_parent", "_tracer", "context")
+    __slots__ = ("_about", "_around", "_began", "_called", "_ended", "_made", "_tracer", "_under", "context")
 
     def __init__(
         self,
@@ -109,11 +108,11 @@ class PlainSpan(Span):
         began: int,
     ) -> None:
         self._tracer = tracer
-        self._name = name
-        self._around = around
-        self._parent = parent
+        self._called = name
+        self._around: Context | None = around  # as long as the SDK may have to make it: much hangs on it
+        self._under = parent
         self.context = context
-        self._attributes = attributes
+        self._about = attributes
         self._began = began
         self._made: Span | None = None  # by the SDK
         self._ended: int | None = None  # without it
@@ -128,40 +127,44 @@ class PlainSpan(Span):
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         """Say something of it."""
-        if type(value) in SIMPLE and type(key) is str and key and len(self._attributes) < FEW:
+        if type(value) in SIMPLE and type(key) is str and key and len(self._about) < FEW:
             with self._tracer.sending.lock:
                 if self._made is None and self._ended is None:
-                    self._attributes[key] = value
+                    self._about.pop(key, None)  # the latest are last: the SDK drops the first, if there are too many
+                    self._about[key] = value
                     return
         self._full().set_attribute(key, value)
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         """Say some things of it."""
-        simple = all(type(key) is str and key and type(value) in SIMPLE for key, value in attributes.items())
-        with self._tracer.sending.lock:
-            plain = self._made is None and self._ended is None
-            if simple and plain and len(self._attributes) + len(attributes) <= FEW:
-                self._attributes.update(attributes)
-                return
-        self._full().set_attributes(attributes)
+        given = dict(attributes)  # looked at once, and not while the lock is held: it may be anybody's mapping
+        if all(type(key) is str and key and type(value) in SIMPLE for key, value in given.items()):
+            with self._tracer.sending.lock:
+                plain = self._made is None and self._ended is None
+                if plain and len(self._about) + len(given) <= FEW:
+                    for key in given:
+                        self._about.pop(key, None)
+                    self._about.update(given)
+                    return
+        self._full().set_attributes(given)
 
     def end(self, end_time: int | None = None) -> None:
         """Have it sent, by the SDK if that has made it."""
-        if end_time is not None:
-            sending = self._tracer.sending
-            with sending.lock:
+        tracer = self._tracer
+        if end_time is not None and tracer.provider.is_plain:
+            with tracer.sending.lock:
                 ends = self._made is None and self._ended is None
                 if ends:
-                    self._ended = end_time
+                    self._ended, self._around = end_time, None
             if ends:
-                sending.put(self)
+                tracer.sending.put(self)
                 return
         self._full().end(end_time)
 
     def readable(self) -> ReadableSpan:
         """Return it as it is exported, when it has ended: made where it is sent, as that costs half of it there."""
         return ReadableSpan(
-            self._name, self.context, self._parent, self._tracer.provider.resource, self._attributes,
+            self._called, self.context, self._under, self._tracer.provider.resource, self._about,
             start_time=self._began, end_time=self._ended, instrumentation_scope=self._tracer.scope,
         )  # fmt: skip
 
@@ -198,20 +201,27 @@ class PlainSpan(Span):
         """Return what a span of the SDK has, and the API does not know: its name, its parent, its attributes."""
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self._full() if self._ended is None else self.readable(), name)
+        whole = self._whole()
+        return getattr(self.readable() if whole is None else whole, name)
 
     def _full(self) -> Span:
         """Return the SDK's span, which is made if need be; one that forgets everything if it is too late for that."""
+        whole = self._whole()
+        if whole is not None:
+            return whole
+        _log.warning("something was done with the span %s after it had ended: it is not recorded", self._called)
+        return INVALID_SPAN
+
+    def _whole(self) -> Span | None:
+        """Return the SDK's span, which is made if need be; None if it has ended without."""
         with self._tracer.sending.lock:
             if self._made is None and self._ended is None:
                 with self._tracer.provider.ids.given(self.context.span_id):
                     self._made = self._tracer.full.start_span(
-                        self._name, self._around, attributes=self._attributes, start_time=self._began
+                        self._called, self._around, attributes=self._about, start_time=self._began
                     )
-        if self._made is not None:
+                self._around = None
             return self._made
-        _log.warning("something was done with the span %s after it had ended: it is not recorded", self._name)
-        return INVALID_SPAN
 
 
 class _Tracer(Tracer):
@@ -238,9 +248,10 @@ class _Tracer(Tracer):
         """Begin a span: a plain one if its parent is sampled here, which then goes for it too."""
         around = get_current() if context is None else context
         parent = get_current_span(around).get_span_context()
-        trace_id, _, is_remote, flags, state, _ = parent
+        trace_id, _, is_remote, flags, state, is_valid = parent
+        here = is_valid and not is_remote and flags in SAMPLED
         usual = kind is SpanKind.INTERNAL and not links and record_exception and set_status_on_exception
-        if usual and start_time is not None and flags & SAMPLED and not is_remote and self.provider.is_plain:
+        if here and usual and start_time is not None and self.provider.is_plain:
             about = SpanContext(trace_id, self._new_id(), False, flags, state)
             return PlainSpan(self, name, around, parent, about, dict(attributes or {}), start_time)
         return self.full.start_span(
@@ -264,7 +275,8 @@ class _Ids(RandomIdGenerator):
 
     def generate_span_id(self) -> int:
         """Return the id of a span that the SDK makes."""
-        return self._next.id or super().generate_span_id()
+        given, self._next.id = self._next.id, 0  # once: another span may begin while that one is made
+        return given or super().generate_span_id()
 
     @contextmanager
     def given(self, span_id: int) -> Iterator[None]:

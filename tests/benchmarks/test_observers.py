@@ -17,8 +17,8 @@ def test_a_quick_run_gives_figures_for_every_observer_and_every_trouble_on_every
     assert (done.returncode, done.stderr) == (0, "[1/1]\n")
     (sample,) = json.loads(report.read_text())["samples"]
     assert [(part, store, len(sample[part][store])) for part in ("costs", "troubles") for store in sample[part]] == [
-        ("costs", "memory", 10),
-        ("costs", "SQLite", 10),
+        ("costs", "memory", 11),
+        ("costs", "SQLite", 11),
         ("troubles", "memory", 8),
         ("troubles", "SQLite", 8),
     ]

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from functools import cache
 from typing import Any, TypeVar
 
 import pytest
@@ -675,11 +674,41 @@ async def counting() -> int:
 def global_provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[MeterProvider], None]:
     """Set OpenTelemetry's global provider, for the test alone: it can be set only once."""
     internal = api._internal
-    monkeypatch.setattr(recording, "_of_the_global", cache(lambda: recording.Report(None)))
+    monkeypatch.setattr(recording, "_of_the_global", [])
     monkeypatch.setattr(internal, "_METER_PROVIDER", None)
     monkeypatch.setattr(internal, "_METER_PROVIDER_SET_ONCE", type(internal._METER_PROVIDER_SET_ONCE)())
     monkeypatch.setattr(internal, "_PROXY_METER_PROVIDER", type(internal._PROXY_METER_PROVIDER)())
     return api.set_meter_provider
+
+
+def test_threads_that_ask_for_the_report_of_one_provider_at_once_get_the_same() -> None:
+    """An SDK asks the first one only: what another one is told would be lost."""
+    reports: list[recording.Report] = []
+
+    class Slow(MeterProvider):
+        """Lets another thread ask while a report is made."""
+
+        other: threading.Thread | None = None
+
+        def get_meter(self, *about: Any, **more: Any) -> Any:
+            if self.other is None:
+                begun = threading.Event()
+                self.other = threading.Thread(target=lambda: (begun.set(), ask()), daemon=True)
+                self.other.start()
+                assert begun.wait(20)
+            return super().get_meter(*about, **more)
+
+    provider = Slow(shutdown_on_exit=False)
+
+    def ask() -> None:
+        reports.append(recording.report_of(provider))
+
+    ask()
+    assert provider.other is not None
+    provider.other.join(20)
+
+    assert len(reports) == 2
+    assert reports[0] is reports[1]
 
 
 # Names.

@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from awaitly.observe.sending import dropped
 from awaitly.observe.spans import PlainProvider
 
 PATIENCE = 20.0  # seconds until something that does not happen is given up
@@ -110,6 +111,52 @@ def test_a_process_that_is_forked_begins_with_all_the_room() -> None:
     )  # fmt: skip
 
     assert done.stdout.split("\n")[:2] == ["2", "0 ijkl"]
+
+
+class Failing(SpanExporter):
+    """An exporter whose endpoint is not there."""
+
+    def __init__(self, raised: Exception | None) -> None:
+        self.raised = raised
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.raised is not None:
+            raise self.raised
+        return SpanExportResult.FAILURE
+
+
+@pytest.mark.parametrize("raised", [None, ConnectionError("nobody there")])
+def test_what_the_exporter_could_not_send_is_counted(raised: Exception | None) -> None:
+    provider = PlainProvider(Failing(raised))
+
+    ended(provider, *"abc")
+    provider.force_flush()
+
+    assert provider.sending.dropped == 3
+    provider.shutdown()
+
+
+def test_of_all_exporters_of_a_process_one_number_is_told_which_never_falls() -> None:
+    before = dropped()
+    for name in "ab":
+        provider = PlainProvider(Failing(None))
+        ended(provider, name)
+        provider.shutdown()
+
+    assert dropped() == before + 2
+
+
+def test_what_ends_after_a_shutdown_is_counted_and_not_blamed_on_the_endpoint(
+    blocked: Blocked, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked.released.set()
+    provider = PlainProvider(blocked)
+    provider.shutdown()
+
+    ended(provider, *"abcdefghij")
+
+    assert provider.sending.dropped == 10
+    assert caplog.text == ""
 
 
 def test_spans_that_are_not_sampled_take_no_room(blocked: Blocked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -31,6 +33,7 @@ from awaitly.observe.tracing import Tracing
 from awaitly.settings import Settings
 
 OTHER = SpanContext(trace_id=7, span_id=8, is_remote=True, trace_flags=TraceFlags(1))
+PATIENCE = 20.0  # seconds until something that does not happen is given up
 BEGAN, ENDED = 1_000, 2_000  # nanoseconds
 ABOUT = {"awaitly.run.id": "run", "awaitly.step": "charge"}
 
@@ -69,7 +72,7 @@ def told(span: ReadableSpan) -> dict[str, Any]:
     return {
         "name": span.name, "kind": span.kind, "status": (span.status.status_code, span.status.description),
         "times": (span.start_time, span.end_time), "scope": span.instrumentation_scope, "resource": span.resource,
-        "attributes": dict(span.attributes or {}), "dropped": (span.dropped_attributes, span.dropped_events),
+        "attributes": [*(span.attributes or {}).items()], "dropped": (span.dropped_attributes, span.dropped_events),
         "events": [(event.name, dict(event.attributes or {})) for event in span.events],
         "links": [(link.context, dict(link.attributes or {})) for link in span.links],
         "state": (span.context and span.context.trace_state, span.context and span.context.trace_flags),
@@ -89,7 +92,7 @@ Deed = Callable[[Span], object]
 deeds: st.SearchStrategy[Deed] = st.one_of(
     st.builds(lambda key, value: lambda span: span.set_attribute(key, value), keys, values),
     st.builds(lambda found: lambda span: span.set_attributes(found), attributes),
-    st.builds(lambda name: lambda span: span.set_attributes({f"{name}.{at}": at for at in range(FEW)}), st.just("n")),
+    st.builds(lambda name: lambda span: span.set_attributes({f"{name}.{at}": at for at in range(FEW)}), keys),
     st.builds(lambda found: lambda span: span.add_event("happened", found, 1_500), st.none() | attributes),
     st.builds(lambda found: lambda span: span.add_link(OTHER, found), st.none() | attributes),
     st.just(lambda span: span.set_status(StatusCode.ERROR, "failed")),
@@ -218,6 +221,58 @@ def test_what_is_done_after_its_end_is_not_recorded_and_said(made: Made, caplog:
     assert caplog.text.count("step charge after it had ended") == 2
 
 
+def test_a_mapping_is_looked_at_where_nobody_waits_for_it(made: Made) -> None:
+    class Slow(Mapping[str, int]):
+        """Knows its values only when another span has ended."""
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["number"])
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, key: str) -> int:
+            other = threading.Thread(target=made.span().end, args=[ENDED], daemon=True)
+            other.start()
+            other.join(PATIENCE)
+            assert not other.is_alive()
+            return 7
+
+    span = made.span()
+
+    span.set_attributes(Slow())
+    span.end(ENDED)
+
+    assert (made.exported()[-1].attributes or {})["number"] == 7
+
+
+def test_what_another_thread_asks_of_it_while_it_ends_is_answered(made: Made) -> None:
+    found: list[str] = []
+    span: Any = made.span()
+    other = threading.Thread(target=lambda: found.append(span.name), daemon=True)
+
+    with made.provider.sending.lock:
+        other.start()
+        span.end(ENDED)
+    other.join(PATIENCE)
+
+    assert found == ["step charge"]
+
+
+def test_when_it_has_ended_it_keeps_nothing_of_where_it_began(made: Made) -> None:
+    class Request:
+        pass
+
+    request = Request()
+    gone = weakref.ref(request)
+    spans = [begun(made.tracer, set_value("request", request, made.around)) for _ in range(2)]
+    spans[0].end(ENDED)
+    spans[1].update_name("made by the SDK")
+    del request
+
+    assert gone() is None
+
+
 # Where spans are not plain.
 
 
@@ -269,6 +324,38 @@ def test_a_processor_that_is_added_sees_what_begins(made: Made) -> None:
 
     assert seen == ["step charge"]
     assert len(made.exported()) == 1
+
+
+def test_a_processor_that_is_added_sees_the_end_of_what_had_begun_and_may_have_spans_of_its_own(made: Made) -> None:
+    seen: list[tuple[str, Any]] = []
+    span = made.span()
+
+    class Tracing(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Context | None = None) -> None:
+            if span.name == "step charge":
+                made.provider.get_tracer("processor").start_span("look").end()
+
+        def on_end(self, span: ReadableSpan) -> None:
+            seen.append((span.name, span.context and span.context.span_id))
+
+    made.provider.add_span_processor(Tracing())
+
+    span.end(ENDED)
+
+    (look, looked), (name, ended) = seen
+    assert (look, name) == ("look", "step charge")
+    assert ended == span.get_span_context().span_id != looked
+
+
+@pytest.mark.parametrize("invalid", [{"trace_id": 0}, {"span_id": 0}])
+def test_a_parent_that_is_none_begins_no_trace(made: Made, invalid: dict[str, int]) -> None:
+    ids = {"trace_id": 7, "span_id": 8, **invalid}
+    nobody = NonRecordingSpan(SpanContext(**ids, is_remote=False, trace_flags=TraceFlags(1)))
+
+    span: Any = begun(made.tracer, trace.set_span_in_context(nobody, Context()))
+
+    assert span.parent is None
+    assert span.get_span_context().is_valid
 
 
 @pytest.mark.parametrize("flags", [0, 1])
