@@ -354,9 +354,9 @@ class Engine:
         if run_id in self.admission.queue:
             self.admission.begin(run_id)
         active = self.active.get(run_id)
-        if active is not None and not active.run.cancel_asked:
-            active.run.cancel_asked = True
-            active.run.ask_to_end(CancelRequested(at=self.clock.time(), reason=reason))
+        if active is not None and not active.run.request.cancelled:
+            active.run.request.cancelled = True
+            active.run.request.make(CancelRequested(at=self.clock.time(), reason=reason))
 
     def _committed(self, facts: int, seconds: Sequence[float]) -> None:
         self.services.notice(Committed, facts=facts, seconds=seconds)

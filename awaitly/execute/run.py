@@ -33,6 +33,7 @@ from awaitly.execute.outcomes import Outcome, restored
 from awaitly.execute.parting import described, doing, mismatch, waiting
 from awaitly.execute.perform import Performer
 from awaitly.execute.recorded import NOTHING, Recorded, deadline_of
+from awaitly.execute.request import EndRequest
 from awaitly.execute.services import Services
 from awaitly.execute.sites import SiteIndex
 from awaitly.execute.stillness import stillness
@@ -41,7 +42,6 @@ from awaitly.model.facts import (
     CancelRequested,
     DeadlinePassed,
     Delivered,
-    Ending,
     Fact,
     RunStarted,
     StepFinished,
@@ -105,11 +105,8 @@ class Run:
         self.parking = False
         self.interrupted = False  # by the end of the event loop
         self._inherits = log.inherited  # until something happens here, calls may be those that were under way
-        self.cancel_asked = any(isinstance(fact, CancelRequested) for fact in facts)
-        self.requested: Ending | None = None  # the body was asked to end: cancelled, or by its deadline
-        self._live = False  # something new may have begun here
-        self._held = False  # the body is to end before anything does
-        self.reason = ""
+        self.request = EndRequest(self, facts)
+        self.live = False  # something new may have begun here
         self.body: asyncio.Task[Any] | None = None
         self.blames: list[tuple[BaseException, int]] = []
         self._keyed: dict[str, Call] = {}
@@ -261,9 +258,8 @@ class Run:
         if isinstance(target, Call):
             lazy = not target.guarded
             self._open.pop(target.identity, None)
-        elif target is self and self._held:  # asked to end just now: what a replay delivers has its place already
-            self._held = False
-            self.loop.call_soon(self.went_live)  # for branches that go on all the same
+        elif target is self.request:
+            self.request.placed()
         self._inherits = False
         sequence = self.log.append(fact, urgent=not lazy)
         error = None if outcome is None else outcome.raised
@@ -289,18 +285,9 @@ class Run:
                 timer = self.timers.waiting(identity)
                 return None if timer is None else (timer, None)
             case CancelRequested() | DeadlinePassed():
-                return self, None
+                return self.request, None
             case _:
                 return None
-
-    def receive(self, fact: Delivered, outcome: Outcome | None) -> None:
-        """Ask the body to end: a cancellation or the deadline has its place in the order."""
-        if isinstance(fact, CancelRequested):
-            self.requested, self.reason = Ending.CANCELLED, fact.reason
-        else:
-            self.requested = Ending.DEADLINE
-        if self.body is not None:
-            self.body.cancel()
 
     def mismatched(self, fact: Fact, found: Fact | None = None) -> None:
         """Stop: what was recorded is not what the body does."""
@@ -321,19 +308,14 @@ class Run:
         if self.stopped is not None:
             return
         self.timers.went_live()
-        self._live = True
+        self.live = True
         for call in list(self._open.values()):
             self._begin(call)
         self.delivery.poke()
 
-    def ask_to_end(self, fact: CancelRequested | DeadlinePassed) -> None:
-        """Have the body end at the next place where it can; if nothing new has begun here yet, nothing does before."""
-        self._held = self._held or not self._live
-        self.delivery.arrive(self, fact)
-
     def _begin(self, call: Call) -> None:
         """Begin a call that has not begun, unless the body is to end first; what may be under way is made sure of."""
-        if call.phase is Phase.MADE and (call.replayed or not self._held):
+        if call.phase is Phase.MADE and (call.replayed or not self.request.holds):
             self.performer.begin(call)
 
     def blocked(self) -> None:

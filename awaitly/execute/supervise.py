@@ -81,7 +81,8 @@ async def _finish(run: Run, body: "asyncio.Task[Any]") -> Outcome:
         outcome, payload = returned(program, body.result())
         blame = None
     else:
-        outcome, payload = raised(program, error, run.requested, run.reason, [known for known, _ in run.blames])
+        asked = run.request
+        outcome, payload = raised(program, error, asked.ending, asked.reason, [known for known, _ in run.blames])
         blame = blamed(error, run.blames)
     fact = RunFinished(at=run.services.clock.time(), ending=outcome.ending, payload=payload, blame=blame)
     run.log.end(fact, STATUS_OF[outcome.ending])

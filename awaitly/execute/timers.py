@@ -80,7 +80,7 @@ class Timers:
         """Arm the deadline and what was set before the run was interrupted: what is overdue happens in due order."""
         self._live = True
         due = self._run.deadline
-        if due is not None and self._run.requested is None and self._deadline is None:
+        if due is not None and self._run.request.ending is None and self._deadline is None:
             if due <= self._run.services.clock.time():
                 self._expire()
             else:
@@ -134,7 +134,7 @@ class Timers:
         self._run.delivery.arrive(wait, TimerFired(at=now, call=wait.call))
 
     def _expire(self) -> None:
-        self._run.ask_to_end(DeadlinePassed(at=self._run.services.clock.time()))
+        self._run.request.make(DeadlinePassed(at=self._run.services.clock.time()))
 
     def _call_at(self, due: float, callback: Callable[[], object]) -> Timer:
         services = self._run.services
