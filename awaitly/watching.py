@@ -127,7 +127,8 @@ class Watching:
             self.exposition.close()
         if self.exporting is not None and self._sends == "alone":
             left = max(0.0, until - monotonic())
-            await aside("awaitly-exporters", partial(self.exporting.shutdown, left))
+            if not await aside("awaitly-exporters", partial(self.exporting.shutdown, left)):
+                _log.warning("not all that was left of traces and metrics could be sent within %.3g s", left)
 
 
 def watched(settings: Settings, sinks: Sequence[Sink], watchers: Sequence[Watcher]) -> bool:
@@ -221,13 +222,12 @@ def _metrics(
 
 
 def _tracing(settings: Settings, exporting: "Exporting | None", clock: Clock) -> list[Watcher]:
-    if settings.otlp.traces == "off" or (exporting is not None and exporting.traces is None):
-        return []
-    if exporting is None and not _is_traced(settings):
+    provider = None if exporting is None else exporting.traces
+    if settings.otlp.traces == "off" or (provider is None and not _is_traced(settings)):
         return []
     from awaitly.observe.tracing import Tracing
 
-    return [Tracing(None if exporting is None else exporting.traces, time=clock.time)]
+    return [Tracing(provider, time=clock.time)]
 
 
 def _logging(settings: Settings, where: Callable[[], Whereabouts | None], given: Sequence[Sink]) -> tuple[Sink, ...]:

@@ -138,7 +138,9 @@ class _Feed:
         self._thread.join(max(0.0, until - monotonic()))
         if self._thread.is_alive():
             self._over = True
-            self.dropped += len(self._waiting)
+            lost = len(self._waiting)
+            self.dropped += lost
+            _log.warning("sink %s is not done: it is not waited for any longer, %d notices are lost", self.name, lost)
 
     def _work(self) -> None:
         while not (self._over or (self._ends.is_set() and not self._waiting)):

@@ -45,6 +45,8 @@ Format: TypeAlias = Literal["console", "json"]
 Where: TypeAlias = Callable[[], Whereabouts | None]
 Line: TypeAlias = tuple[int, str, dict[str, object]]
 
+MOST = 10_000  # runs whose traces are known: one whose end was lost is not kept for ever
+
 NAMES: Mapping[str, str] = {
     "run_id": "The run.",
     "workflow": "Its workflow.",
@@ -120,16 +122,31 @@ class Journalist:
 
     def __init__(self) -> None:
         self._log = logging.getLogger("awaitly.runs")
+        self._traces: dict[str, str] = {}  # by run, of those that began here
 
     def __call__(self, notice: Notice) -> None:
         """Write the line of a fact, if it has one."""
+        trace = self._trace(notice)
         line = described(notice.fact)
         if line is None or not self._log.isEnabledFor(line[0]):
             return
         level, event, names = line
         if notice.run:
-            names = {"run_id": notice.run, "workflow": notice.workflow, **names}
+            names = {"run_id": notice.run, "workflow": notice.workflow, **trace, **names}
         self._log.handle(self._record(level, event, names, notice))
+
+    def _trace(self, notice: Notice) -> dict[str, object]:
+        """Return the trace that a run began in: where it is taken over it goes on in another one, not known here."""
+        match notice.fact:
+            case RunStarted(trace=trace) if trace:
+                self._traces[notice.run] = trace[3:35]  # of a traceparent
+                if len(self._traces) > MOST:  # their ends were lost
+                    del self._traces[next(iter(self._traces))]
+            case RunFinished() | RunReleased():
+                found = self._traces.pop(notice.run, None)
+                return {} if found is None else {"trace_id": found}
+        known = self._traces.get(notice.run)
+        return {} if known is None else {"trace_id": known}
 
     def _record(self, level: int, event: str, names: dict[str, object], notice: Notice) -> logging.LogRecord:
         error = notice.error if level >= logging.ERROR else None

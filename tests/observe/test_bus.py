@@ -206,7 +206,9 @@ def test_two_sinks_of_one_name_are_counted_apart() -> None:
     asyncio.run(story())
 
 
-def test_closing_waits_for_a_blocked_sink_no_longer_than_it_may_and_counts_what_is_lost() -> None:
+def test_closing_waits_for_a_blocked_sink_no_longer_than_it_may_counts_what_is_lost_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     blocked, other = Blocked(), Blocked()
 
     async def story() -> None:
@@ -218,6 +220,7 @@ def test_closing_waits_for_a_blocked_sink_no_longer_than_it_may_and_counts_what_
         await bus.close(SHORT)
 
         assert bus.dropped == {"Blocked": 4, "Blocked 2": 4}
+        assert "sink Blocked 2 is not done: it is not waited for any longer, 4 notices are lost" in caplog.text
 
     try:
         asyncio.run(story())

@@ -11,10 +11,12 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
 from pydantic_core import from_json
 
 from awaitly import Failure, Ok, Retry, Runtime, sleep, step, workflow
 from awaitly.observe.logs import Journalist, configure
+from awaitly.observe.tracing import Tracing
 from awaitly.persist.stores.memory import MemoryStore
 from awaitly.settings import Settings
 from awaitly.settings.tables import LogSettings
@@ -217,6 +219,25 @@ def test_what_happens_to_runs_is_logged_at_the_level_that_it_deserves(lines: Lin
         ("info", "run started", "broken"),
         ("error", "run failed unexpectedly", "broken"),
     ]
+
+
+def test_lines_about_a_run_say_the_trace_that_it_began_in(lines: Lines) -> None:
+    clock, provider = VirtualClock(auto=True), TracerProvider(shutdown_on_exit=False)
+    journalist = Journalist()
+
+    async def story() -> None:
+        watchers = [Tracing(provider, time=clock.time)]
+        async with Runtime(logged(), store="memory://", clock=clock, watchers=watchers, sinks=[journalist]) as rt:
+            await rt.run(job, 7)
+            await rt.run(declined, "stolen")
+
+    clock.run(story())
+
+    own = {line["run_id"]: line["trace_id"] for line in lines.of("shop")}  # where the span is current
+    told = {(line["run_id"], line["trace_id"]) for line in lines.of("awaitly.runs")}
+    assert len(own) == 2
+    assert told == set(own.items())
+    assert journalist._traces == {}
 
 
 def test_the_call_of_a_child_that_ended_with_its_parent_is_no_unexpected_failure(lines: Lines) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from opentelemetry import trace
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -23,6 +24,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     add_TraceServiceServicer_to_server,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from awaitly import Ok, Runtime, step, workflow
 from awaitly.errors import ConfigurationError, NotSupported
@@ -293,6 +297,28 @@ def test_headers_that_are_no_pairs_are_refused_without_showing_them() -> None:
     assert caught.value.code == "invalid-setting"
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_with_a_provider_of_the_program_s_own_traces_go_there_if_awaitly_is_to_send_none(
+    monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """While metrics are still sent. Otherwise awaitly sends its own spans by itself, apart from the program's."""
+    spans, own = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    own.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", own)
+    if not apart:
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+
+    async def story(to: OtlpSettings) -> None:
+        async with Runtime(Settings(store="memory://", otlp=to)) as rt:
+            assert await rt.run(greeting, "ada") == Ok("hello ada")
+
+    with receiving() as receiver:
+        asyncio.run(story(OtlpSettings(endpoint=receiver.endpoint)))
+        assert receiver.metric("awaitly.step.duration").histogram.data_points
+
+    assert [span.name for span in spans.get_finished_spans()] == ([] if apart else ["step greet", "workflow greeting"])
+
+
 # Endpoints that are not well.
 
 
@@ -332,7 +358,9 @@ def test_an_endpoint_that_hangs_delays_no_run_and_no_shutdown(hanging: str, monk
     assert exporting.shutdown(0.1) is False
 
 
-def test_spans_that_an_endpoint_does_not_take_are_counted(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_that_an_endpoint_does_not_take_are_counted_and_what_is_left_at_the_end_is_said_to_be_lost(
+    hanging: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "4")
@@ -353,6 +381,7 @@ def test_spans_that_an_endpoint_does_not_take_are_counted(hanging: str, monkeypa
     found = re.search(r"^awaitly_spans_dropped_total\S* (\S+)$", asyncio.run(story()), re.MULTILINE)
 
     assert found is not None
+    assert "not all that was left of traces and metrics could be sent within" in caplog.text
     assert 20 - 6 <= float(found[1]) - before <= 20 - 4  # two may be on their way
 
 
