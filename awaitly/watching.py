@@ -8,7 +8,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
@@ -19,6 +18,7 @@ from awaitly.model.context import Whereabouts
 from awaitly.model.notice import Beginner, Entering, Watcher
 from awaitly.observe.aside import aside
 from awaitly.observe.bus import Bus, Sink
+from awaitly.observe.variables import variable
 from awaitly.policies.breaker import Circuit
 from awaitly.policies.bulkhead import Bulkhead
 from awaitly.policies.rate import Bucket, Window
@@ -108,9 +108,7 @@ class Watching:
             vitals: Knows how late the event loop was, and how the outboxes deliver.
         """
         if self._asking:
-            gauges = _gauges(engine, states, self.bus, vitals)
-            if self.exporting is not None and self.exporting.traces is not None:
-                gauges = replace(gauges, spans_dropped=self.exporting.dropped)
+            gauges = _gauges(engine, states, self.bus, vitals, self.exporting)
             for asking in self._asking:
                 asking.attach(gauges)
 
@@ -156,7 +154,7 @@ def _entering(watchers: Sequence[Watcher]) -> list[Entering]:
     return [cast(Entering, watcher) for watcher in watchers if isinstance(watcher, Entering)]
 
 
-def _gauges(engine: "Engine", states: Shared, bus: Bus, vitals: "Vitals") -> "Gauges":
+def _gauges(engine: "Engine", states: Shared, bus: Bus, vitals: "Vitals", exporting: "Exporting | None") -> "Gauges":
     from awaitly.observe.metrics import Gauges
 
     def waits() -> list[float]:
@@ -174,6 +172,7 @@ def _gauges(engine: "Engine", states: Shared, bus: Bus, vitals: "Vitals") -> "Ga
         breakers=lambda: {circuit.name: circuit.last for circuit in states.states(Circuit).values()},
         dropped=lambda: bus.dropped,
         sink_failures=lambda: bus.failures,
+        spans_dropped=None if exporting is None or exporting.traces is None else exporting.dropped,
         delivered=lambda: {name: outbox.delivered for name, outbox in vitals.outboxes().items()},
         delivery_failures=lambda: {name: outbox.failures for name, outbox in vitals.outboxes().items()},
         given_up=lambda: {name: outbox.given_up for name, outbox in vitals.outboxes().items()},
@@ -253,7 +252,7 @@ def _wants_reports(settings: Settings) -> bool:
 
 
 def _wants_export(settings: Settings) -> bool:
-    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    disabled = variable("OTEL_SDK_DISABLED") == "true"
     if disabled or settings.otlp.traces == settings.otlp.metrics == "off":
         return False
     return _asks_by_itself(settings) or any(os.environ.get(name) for name in _ENDPOINTS)

@@ -102,13 +102,13 @@ def logs() -> Audience:
 
 def traces(share: float) -> Audience:
     """Traces as settings set them up, but for the exporter."""
-    os.environ.update(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG=str(share))
+    _sample(share)
     return _traced(PlainProvider(Nowhere()))
 
 
 def traces_encoded() -> Audience:
     """All traces, with what an exporter does before it sends them."""
-    os.environ.update(OTEL_TRACES_SAMPLER_ARG="1")
+    _sample(1)
     return _traced(PlainProvider(Encoding()))
 
 
@@ -117,6 +117,11 @@ def traces_elsewhere() -> Audience:
     provider = TracerProvider(sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(Nowhere()))
     return _traced(provider)
+
+
+def _sample(share: float) -> None:
+    """Have so many of the traces recorded that are set up from here on."""
+    os.environ.update(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG=str(share))
 
 
 def _traced(provider: TracerProvider) -> Audience:
@@ -185,7 +190,8 @@ def hangs() -> Audience:
 
 
 def _sent(port: int, close: Callable[[], object]) -> Audience:
-    os.environ.update(OTEL_TRACES_SAMPLER_ARG="1", OTEL_METRIC_EXPORT_INTERVAL="500", OTEL_EXPORTER_OTLP_TIMEOUT="60")
+    _sample(1)
+    os.environ.update(OTEL_METRIC_EXPORT_INTERVAL="500", OTEL_EXPORTER_OTLP_TIMEOUT="60")
     found = providers(OtlpSettings(endpoint=f"http://127.0.0.1:{port}"))
     assert found.traces is not None
     sending = found.traces.sending

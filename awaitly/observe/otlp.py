@@ -25,6 +25,7 @@ from awaitly.errors import ConfigurationError, NotSupported
 from awaitly.observe.sending import dropped
 from awaitly.observe.spans import PlainProvider
 from awaitly.observe.tally import Book, Provider
+from awaitly.observe.variables import variable
 
 Signal = Literal["traces", "metrics"]
 
@@ -154,10 +155,10 @@ def _meter_provider(to: Destination, resource: Resource) -> MeterProvider | None
     if _is_off("metrics", to.metrics):
         return None
     exporter = _exporter("metrics", to)
-    if _variable(_AGGREGATION) not in ("", "explicit_bucket_histogram"):
+    if variable(_AGGREGATION) not in ("", "explicit_bucket_histogram"):
         reader = PeriodicExportingMetricReader(exporter)
         return MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
-    delta = _variable(_TEMPORALITY) in ("delta", "lowmemory")
+    delta = variable(_TEMPORALITY) in ("delta", "lowmemory")
     return Provider([_Reader(exporter, Book(delta=delta))], resource)
 
 
@@ -175,8 +176,8 @@ class _Reader(PeriodicExportingMetricReader):
 def _exporter(signal: Signal, to: Destination) -> Any:
     protocol = (
         to.protocol
-        or _variable(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-        or _variable("OTEL_EXPORTER_OTLP_PROTOCOL")
+        or variable(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+        or variable("OTEL_EXPORTER_OTLP_PROTOCOL")
         or "http/protobuf"
     )
     make = _class(signal, protocol)
@@ -220,11 +221,7 @@ def _headers(text: str) -> Mapping[str, str]:
 
 
 def _is_off(signal: Signal, said: str) -> bool:
-    return said == "off" or _variable(f"OTEL_{signal.upper()}_EXPORTER") == "none"
-
-
-def _variable(name: str) -> str:
-    return os.environ.get(name, "").strip().lower()
+    return said == "off" or variable(f"OTEL_{signal.upper()}_EXPORTER") == "none"
 
 
 def _ended(begins: Event, end: Callable[[], object]) -> None:

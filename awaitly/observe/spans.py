@@ -37,6 +37,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AnyValue, Attributes
 
 from awaitly.observe.sending import Sending
+from awaitly.observe.variables import variable
 
 TRACER: Final = "awaitly"  # what the tracer is called whose attributes are known to be simple
 SIMPLE: Final = frozenset({str, bool, int, float})  # of which the SDK changes nothing
@@ -293,5 +294,4 @@ class _Next(threading.local):
 
 
 def _is_usual() -> bool:
-    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
-    return sampler in AS_PARENTS and not any(name.startswith(UNUSUAL) for name in os.environ)
+    return variable("OTEL_TRACES_SAMPLER") in AS_PARENTS and not any(name.startswith(UNUSUAL) for name in os.environ)

@@ -8,7 +8,6 @@ Views, and readers of others, do not see them. So it is done only where awaitly 
 of their own gets every value through OpenTelemetry's API (:mod:`awaitly.observe.recording`).
 """
 
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from opentelemetry.trace import get_current_span
 
 from awaitly.errors import ConfigurationError
 from awaitly.observe.instruments import METER, Instrument
+from awaitly.observe.variables import variable
 
 MANY = 500  # values that are sorted at once, which takes 0.1 ms of the event loop
 
@@ -88,7 +88,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.books: tuple[Book, ...] = ()  # of its readers
-        self.has_examples = os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() != "always_off"
+        self.has_examples = variable("OTEL_METRICS_EXEMPLAR_FILTER") != "always_off"
         self._series: dict[tuple[Instrument, frozenset[tuple[str, str]]], Series] = {}
         self._lock = Lock()
 
