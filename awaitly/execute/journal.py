@@ -233,8 +233,15 @@ class Committer:
             for log in logs:
                 log.fail(_interrupted(log))
             raise
-        if self.on_commits is not None:
-            self._count(batch, self.clock.monotonic() - begun)
+        if self.on_commits is not None:  # in place, as this is done for every step of a run
+            for append in batch:
+                self._stored += len(append.facts)
+            durations = self._durations
+            durations.append(self.clock.monotonic() - begun)
+            if len(durations) == 1:
+                self._telling = self.clock.call_later(TOLD_WITHIN, self._tell)
+            elif len(durations) >= TOLD_TOGETHER:
+                self._tell()
         for log, append, answer in zip(logs, batch, answers, strict=True):
             log.settle(append, answer)
 
@@ -251,16 +258,6 @@ class Committer:
             )
             failure.__cause__ = error
             logs[0].fail(failure)
-
-    def _count(self, batch: list[Append], seconds: float) -> None:
-        for append in batch:
-            self._stored += len(append.facts)
-        durations = self._durations
-        durations.append(seconds)
-        if len(durations) >= TOLD_TOGETHER:
-            self._tell()
-        elif self._telling is None:
-            self._telling = self.clock.call_later(TOLD_WITHIN, self._tell)
 
     def _tell(self) -> None:
         """Tell of the commits that were not told yet."""

@@ -51,6 +51,15 @@ class Choosy(Protocol):
         """The kinds of facts that it is told of."""
 
 
+@runtime_checkable
+class Sorting(Protocol):
+    """A watcher that has a function for each kind of facts that it is told of."""
+
+    @property
+    def handlers(self) -> "Mapping[type[Fact], Watcher]":
+        """What is told of facts of a kind, in place of the watcher itself."""
+
+
 Watcher: TypeAlias = Callable[[Notice], object]
 """Told at once, on the event loop, in the context in which it happened: it must take microseconds."""
 

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
+from types import MethodType
 from typing import TypeAlias
 
 from awaitly.model.facts import Fact
-from awaitly.model.notice import Choosy, Notice, Watcher
+from awaitly.model.notice import Choosy, Notice, Sorting, Watcher
 from awaitly.observe.aside import aside
 from awaitly.observe.surviving import survive
 
@@ -64,7 +65,7 @@ class Bus:
 
     def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
         told = self._told[kind] = (
-            *(watcher for watcher in self._watchers if _takes(watcher, kind)),
+            *(handler for watcher in self._watchers if (handler := _handler(watcher, kind)) is not None),
             *(feed.put for feed in self._feeds if _takes(feed.sink, kind)),
         )
         return told
@@ -90,7 +91,8 @@ class Bus:
         for feed in self._feeds:
             feed.join(until)
 
-    def _complain(self, watcher: Watcher) -> None:
+    def _complain(self, told: Watcher) -> None:
+        watcher = told.__self__ if isinstance(told, MethodType) else told
         if id(watcher) not in self._failed:
             self._failed.add(id(watcher))
             _log.exception("%s failed to watch a run; further failures of it are not logged", _name(watcher))
@@ -168,6 +170,13 @@ class _Feed:
             self.failures += 1
             if self.failures == 1:
                 _log.exception("sink %s failed; further failures of it are counted, and not logged", self.name)
+
+
+def _handler(watcher: Watcher, kind: type[Fact]) -> Watcher | None:
+    """Return what is told of facts of a kind, if a watcher wants to know of them."""
+    if isinstance(watcher, Sorting):
+        return watcher.handlers.get(kind)
+    return watcher if _takes(watcher, kind) else None
 
 
 def _takes(observer: object, kind: type[Fact]) -> bool:

@@ -14,6 +14,7 @@ up, :mod:`awaitly.observe.recording` where somebody else does.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
@@ -45,7 +46,7 @@ from awaitly.model.facts import (
     StepHedged,
     StepRetrying,
 )
-from awaitly.model.notice import Notice
+from awaitly.model.notice import Notice, Watcher
 from awaitly.observe.instruments import (
     BREAKER_REJECTIONS,
     BREAKER_STATE,
@@ -138,7 +139,15 @@ class Metrics:
         self._executed: dict[str, int] = {}  # 0 for each workflow of which a run was executed here
         self._workflows, self._steps = _Names(), _Names()
         self._names = {name: _Names() for name in ("breaker", "limiter", "sink", "outbox")}
-        self.facts = frozenset({StepFinished, *_HANDLERS})
+
+    @property
+    def handlers(self) -> Mapping[type[Fact], Watcher]:
+        """What counts and measures facts of a kind."""
+        handlers: dict[type[Fact], Watcher] = {
+            kind: partial(self._handle, handle) for kind, handle in _HANDLERS.items()
+        }
+        handlers[StepFinished] = self._step_finished
+        return handlers
 
     def reports_to(self, provider: MeterProvider | None) -> bool:
         """Return whether this counts for a provider; None: OpenTelemetry's global one."""
@@ -151,19 +160,12 @@ class Metrics:
 
     def __call__(self, notice: Notice) -> None:
         """Count and measure what happened."""
-        fact = notice.fact
-        if type(fact) is StepFinished:
-            line = self._outcomes.get((notice.workflow, fact.step, fact.ending, fact.source))
-            if line is None:
-                line = self._outcome(notice.workflow, fact.step, fact.ending.value, fact.source)
-            seconds = fact.seconds
-            if seconds < 0:  # the wall clock has been set back
-                seconds = 0.0
-            line.record(seconds, self._contexts.get(notice.run))
-            if notice.error is not None and _timed_out(notice.error):
-                self.count(STEP_TIMEOUTS, notice, fact)
-        elif (handle := _HANDLERS.get(type(fact))) is not None:
-            handle(self, notice, fact)
+        handle = self.handlers.get(type(notice.fact))
+        if handle is not None:
+            handle(notice)
+
+    def _handle(self, handle: "_Handler", notice: Notice) -> None:
+        handle(self, notice, notice.fact)
 
     # Runs.
 
@@ -212,6 +214,24 @@ class Metrics:
         self._contexts.pop(run, None)
 
     # Steps.
+
+    def _step_finished(self, notice: Notice) -> None:
+        fact: Any  # a `StepFinished`
+        run, workflow, fact, error = notice
+        line = self._outcomes.get((workflow, fact.step, fact.ending, fact.source))
+        if line is None:
+            line = self._outcome(workflow, fact.step, fact.ending.value, fact.source)
+        seconds = fact.seconds if fact.seconds > 0 else 0.0  # the wall clock may be set back
+        context = self._contexts.get(run)
+        if context is None:  # in place: a call of a function takes as long as all the rest
+            values = line.values
+            values.append(seconds)
+            if len(values) >= line.many:
+                line.add_up()
+        else:
+            line.record(seconds, context)
+        if error is not None and _timed_out(error):
+            self.count(STEP_TIMEOUTS, notice, fact)
 
     def _outcome(self, workflow: str, step: str, outcome: str, source: str) -> Line:
         """Return what takes the durations of an outcome; it is kept if its names are."""

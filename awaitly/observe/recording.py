@@ -5,7 +5,7 @@ all the rest. So values are recorded in batches: when one is full, and before so
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -23,6 +23,15 @@ BATCH = 100  # values that are recorded at once: half a millisecond of the event
 
 class Line(Protocol):
     """What takes the values of a histogram that have the same attributes."""
+
+    many: int  # values are too many
+
+    @property
+    def values(self) -> MutableSequence[float]:
+        """Those in no trace that are still to be added up: others may be appended."""
+
+    def add_up(self) -> None:
+        """Add up what is still to be."""
 
     def record(self, value: float, context: Context | None = None) -> None:
         """Take a value, and the trace that it is an example of."""
@@ -55,13 +64,13 @@ class Report:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = (provider or get_meter_provider()).get_meter(METER)
-        self.pending: _Pending = deque()
         self.stored = 0  # facts
         self.counters = {
             row: meter.create_counter(row.name, row.unit, row.description)
             for row in INSTRUMENTS if row.kind is Kind.COUNTER
         }  # fmt: skip
         self._records: dict[Instrument, _Record] = {}
+        self._lines: dict[tuple[Instrument, frozenset[tuple[str, str]]], _Line] = {}
         self._members: WeakValueDictionary[int, Answering] = WeakValueDictionary()
         for row in INSTRUMENTS:
             ask = [partial(self._answers, row)]
@@ -81,15 +90,16 @@ class Report:
 
     def line(self, row: Instrument, attributes: Mapping[str, str]) -> Line:
         """Return what takes the values of a histogram that have these attributes."""
-        return _Line(self, self._records[row], attributes)
+        key = row, frozenset(attributes.items())
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines.setdefault(key, _Line(self._records[row], attributes))
+        return line
 
     def flush(self) -> None:
-        """Record what is pending. Two threads may do it at once: each takes what the other has not."""
-        take = self.pending.popleft
-        with suppress(IndexError):
-            while True:
-                record, value, attributes, context = take()
-                record(value, attributes, context)
+        """Record what is still to be."""
+        for line in list(self._lines.values()):
+            line.add_up()
 
     def _answers(self, row: Instrument, options: CallbackOptions) -> list[Observation]:
         self.flush()  # somebody collects, and these are asked first
@@ -105,28 +115,43 @@ class Report:
 
 
 _Record: TypeAlias = Callable[[float, Mapping[str, str], Context], None]
-_Pending: TypeAlias = "deque[tuple[_Record, float, Mapping[str, str], Context]]"
 
 _NOWHERE = set_span_in_context(INVALID_SPAN, Context())  # an empty one would stand for the current one
 
 
 class _Line:
-    __slots__ = ("_attributes", "_pending", "_record", "_report")
+    """Two threads may add up at once: each takes what the other has not."""
 
-    def __init__(self, report: Report, record: _Record, attributes: Mapping[str, str]) -> None:
-        self._report = report
-        self._pending = report.pending
+    __slots__ = ("_attributes", "_in_traces", "_record", "values")
+
+    many = BATCH
+
+    def __init__(self, record: _Record, attributes: Mapping[str, str]) -> None:
+        self.values: deque[float] = deque()
+        self._in_traces: deque[tuple[float, Context]] = deque()
         self._record = record
         self._attributes = attributes
 
     def record(self, value: float, context: Context | None = None) -> None:
-        self._pending.append((self._record, value, self._attributes, context or _NOWHERE))
-        if len(self._pending) >= BATCH:
-            self._report.flush()
+        if context is None:
+            self.values.append(value)
+        else:
+            self._in_traces.append((value, context))
+        if len(self.values) + len(self._in_traces) >= BATCH:
+            self.add_up()
 
     def record_all(self, values: Sequence[float]) -> None:
         for value in values:
             self.record(value)
+
+    def add_up(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._record(self.values.popleft(), self._attributes, _NOWHERE)
+        with suppress(IndexError):
+            while True:
+                value, context = self._in_traces.popleft()
+                self._record(value, self._attributes, context)
 
 
 _of_the_global: list[Report] = []

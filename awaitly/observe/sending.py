@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanContext
 
 ROOM: Final = 2048  # spans that may wait unless OTEL_BSP_MAX_QUEUE_SIZE says otherwise
+STUCK: Final = 1.0  # seconds in which an exporter takes nothing, while spans are lost
 SILENCE: Final = 60.0  # seconds between two lines of the log about what is dropped
 
 _log = logging.getLogger("awaitly")
@@ -48,8 +49,11 @@ class Sending(BatchSpanProcessor):
         # is held may have spans, too: so it can be taken twice.
         self.lock = threading.RLock()
         self.dropped = 0
+        self.is_stuck = False  # there is no room, and has not been for a while
+        self._full_since: float | None = None  # on the monotonic clock
         self._handed = 0
-        self._taking = _Taking(exporter, self._drop)
+        self._taken = 0
+        self._taking = _Taking(exporter, self._take, self.drop)
         self._room = _room()
         self._said = -inf
         self._is_over = False
@@ -64,15 +68,23 @@ class Sending(BatchSpanProcessor):
     def put(self, span: "ReadableSpan | Unread") -> None:
         """Put a sampled span into the queue, if there is room."""
         with self.lock:
-            fits = self._handed - self._taking.spans < self._room and not self._is_over
+            fits = self._handed - self._taken < self._room and not self._is_over
             if fits:
                 self._handed += 1
         if fits:
             super().on_end(cast(ReadableSpan, span))  # which asks whether it is sampled, and does not look at it again
             return
-        self._drop(1)
-        if not self._is_over and monotonic() - self._said >= SILENCE:
-            self._said = monotonic()
+        self.drop(1)
+        if not self._is_over:
+            self._no_room(monotonic())
+
+    def _no_room(self, now: float) -> None:
+        with self.lock:
+            if self._full_since is None:
+                self._full_since = now
+            self.is_stuck = now - self._full_since > STUCK
+        if now - self._said >= SILENCE:
+            self._said = now
             _log.warning(
                 "%d spans wait to be sent, as many as may: what ends now is lost, and counted (awaitly.spans.dropped);"
                 " the endpoint is away, or slower than spans are made",
@@ -86,13 +98,23 @@ class Sending(BatchSpanProcessor):
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: the queue of the SDK is empty there."""
-        self.dropped = self._handed = self._taking.spans = 0
+        self.dropped = self._handed = self._taken = 0
+        self._make_room()
         self.lock = threading.RLock()
 
-    def _drop(self, spans: int) -> None:
-        with self.lock:
+    def drop(self, spans: int) -> None:
+        """Count spans that are lost."""
+        with _losses.lock:
             self.dropped += spans
-        _losses.add(spans)
+            _losses.spans += spans
+
+    def _take(self, spans: int) -> None:
+        with self.lock:
+            self._taken += spans
+            self._make_room()
+
+    def _make_room(self) -> None:
+        self.is_stuck, self._full_since = False, None
 
 
 def dropped() -> int:
@@ -101,17 +123,17 @@ def dropped() -> int:
 
 
 class _Taking(SpanExporter):
-    """Counts the spans that an exporter is given, and makes them readable; says how many it did not send."""
+    """Tells how many spans an exporter is given, and how many of them it did not send; makes them readable."""
 
-    def __init__(self, exporter: SpanExporter, drop: Callable[[int], object]) -> None:
-        self.spans = 0
+    def __init__(self, exporter: SpanExporter, take: Callable[[int], object], drop: Callable[[int], object]) -> None:
         self._exporter = exporter
+        self._take = take
         self._drop = drop
         self.shutdown = exporter.shutdown  # type: ignore[method-assign]  # the SDK looks at what it takes
         self.force_flush = exporter.force_flush  # type: ignore[method-assign]
 
     def export(self, spans: Sequence[ReadableSpan | Unread]) -> SpanExportResult:
-        self.spans += len(spans)  # one thread at a time
+        self._take(len(spans))
         sent = False
         try:
             found = [span if isinstance(span, ReadableSpan) else span.readable() for span in spans]
@@ -124,18 +146,14 @@ class _Taking(SpanExporter):
 
 
 class _Losses:
-    """Counts for all who send, as they come and go."""
+    """The spans that were lost, of all who send, as they come and go."""
 
     def __init__(self) -> None:
         self.forget()
 
-    def add(self, spans: int) -> None:
-        with self._lock:
-            self.spans += spans
-
     def forget(self) -> None:
         self.spans = 0
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
 
 
 _all: WeakSet[Sending] = WeakSet()

@@ -15,7 +15,8 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from random import getrandbits
+from typing import Any, Final, NamedTuple, Protocol
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.resources import Resource
@@ -53,6 +54,7 @@ UNUSUAL: Final = ("OTEL_ATTRIBUTE_", "OTEL_SPAN_", "OTEL_PYTHON_SDK_INTERNAL_MET
 """Variables that have something done for each span: limits of what it may have, and the SDK's own metrics."""
 
 _log = logging.getLogger("awaitly")
+_new = tuple.__new__  # the SDK's ids are checked to be ids
 
 
 class PlainProvider(TracerProvider):
@@ -90,30 +92,43 @@ class PlainProvider(TracerProvider):
         return _Tracer(self, full, scope)
 
 
+class Subject(Protocol):
+    """What a span is of, and says of itself; it is kept until the span is sent, so nothing may hang on it."""
+
+    def name(self) -> str:
+        """Return what the span is called."""
+
+    def first(self) -> dict[str, AnyValue]:
+        """Return the attributes with which the span begins: a new dictionary, with values that are simple."""
+
+    def last(self) -> dict[str, AnyValue]:
+        """Return those that it has when it has gone well."""
+
+
 class PlainSpan(Span):
     """A span of which nothing unusual is known yet; the SDK makes it as soon as there is."""
 
-    # Of what is done for every span much is written in place: between other code, each call costs as much as a lookup
-    # in memory. Nothing is called as in the SDK's spans: who looks into these is told by `__getattr__`.
+    # Of what is done for every span much is written in place, and what can be is left to the thread that sends it:
+    # between other code, each call costs as much as a lookup in memory, and in that thread a fifth of it. Nothing is
+    # called as in the SDK's spans: who looks into these is told by `__getattr__`.
 
-    __slots__ = ("_about", "_around", "_began", "_called", "_ended", "_made", "_tracer", "_under", "context")
+    __slots__ = ("_about", "_around", "_began", "_ended", "_made", "_subject", "_tracer", "_under", "context")
 
     def __init__(
         self,
         tracer: "_Tracer",
-        name: str,
+        subject: Subject,
         around: Context,
         parent: SpanContext,
         context: SpanContext,
-        attributes: dict[str, AnyValue],
         began: int,
     ) -> None:
         self._tracer = tracer
-        self._called = name
+        self._subject = subject
         self._around: Context | None = around  # as long as the SDK may have to make it: much hangs on it
         self._under = parent
         self.context = context
-        self._about = attributes
+        self._about: dict[str, AnyValue] | None = None  # what is said of it, unless that is what its subject says
         self._began = began
         self._made: Span | None = None  # by the SDK
         self._ended: int | None = None  # without it
@@ -128,11 +143,12 @@ class PlainSpan(Span):
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         """Say something of it."""
-        if type(value) in SIMPLE and type(key) is str and key and len(self._about) < FEW:
+        if type(value) in SIMPLE and type(key) is str and key:
             with self._tracer.sending.lock:
-                if self._made is None and self._ended is None:
-                    self._about.pop(key, None)  # the latest are last: the SDK drops the first, if there are too many
-                    self._about[key] = value
+                about = self._said()
+                if about is not None and len(about) < FEW:
+                    about.pop(key, None)  # the latest are last: the SDK drops the first, if there are too many
+                    about[key] = value
                     return
         self._full().set_attribute(key, value)
 
@@ -141,33 +157,56 @@ class PlainSpan(Span):
         given = dict(attributes)  # looked at once, and not while the lock is held: it may be anybody's mapping
         if all(type(key) is str and key and type(value) in SIMPLE for key, value in given.items()):
             with self._tracer.sending.lock:
-                plain = self._made is None and self._ended is None
-                if plain and len(self._about) + len(given) <= FEW:
+                about = self._said()
+                if about is not None and len(about) + len(given) <= FEW:
                     for key in given:
-                        self._about.pop(key, None)
-                    self._about.update(given)
+                        about.pop(key, None)
+                    about.update(given)
                     return
         self._full().set_attributes(given)
 
     def end(self, end_time: int | None = None) -> None:
         """Have it sent, by the SDK if that has made it."""
-        tracer = self._tracer
-        if end_time is not None and tracer.provider.is_plain:
-            with tracer.sending.lock:
-                ends = self._made is None and self._ended is None
+        if end_time is not None and self._tracer.provider.is_plain:
+            with self._tracer.sending.lock:
+                ends = self._said() is not None
                 if ends:
                     self._ended, self._around = end_time, None
             if ends:
-                tracer.sending.put(self)
+                self._tracer.sending.put(self)
                 return
         self._full().end(end_time)
 
+    def finish(self, at: int) -> None:
+        """Say what its subject says last, and end."""
+        tracer = self._tracer
+        if tracer.provider.is_plain:
+            with tracer.sending.lock:
+                ends = self._about is None and self._made is None and self._ended is None
+                if ends:
+                    self._ended, self._around = at, None
+            if ends:
+                tracer.sending.put(self)
+                return
+        self.set_attributes(self._subject.last())
+        self.end(at)
+
     def readable(self) -> ReadableSpan:
         """Return it as it is exported, when it has ended: made where it is sent, as that costs half of it there."""
+        subject, about = self._subject, self._about
         return ReadableSpan(
-            self._called, self.context, self._under, self._tracer.provider.resource, self._about,
+            subject.name(), self.context, self._under, self._tracer.provider.resource,
+            {**subject.first(), **subject.last()} if about is None else about,
             start_time=self._began, end_time=self._ended, instrumentation_scope=self._tracer.scope,
         )  # fmt: skip
+
+    def _said(self) -> dict[str, AnyValue] | None:
+        """Return what is said of it, to say more, with the lock held; None if the SDK has made it, or it has ended."""
+        if self._made is not None or self._ended is not None:
+            return None
+        if self._about is None:
+            self._about = self._subject.first()
+        return self._about
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Say that something happened in it."""
@@ -210,19 +249,36 @@ class PlainSpan(Span):
         whole = self._whole()
         if whole is not None:
             return whole
-        _log.warning("something was done with the span %s after it had ended: it is not recorded", self._called)
+        _log.warning("something was done with the span %s after it had ended: it is not recorded", self._subject.name())
         return INVALID_SPAN
 
     def _whole(self) -> Span | None:
         """Return the SDK's span, which is made if need be; None if it has ended without."""
         with self._tracer.sending.lock:
-            if self._made is None and self._ended is None:
+            about = self._said()
+            if about is not None:
                 with self._tracer.provider.ids.given(self.context.span_id):
                     self._made = self._tracer.full.start_span(
-                        self._called, self._around, attributes=self._about, start_time=self._began
+                        self._subject.name(), self._around, attributes=about, start_time=self._began
                     )
                 self._around = None
             return self._made
+
+
+class _Named(NamedTuple):
+    """The subject of a span that somebody begins in OpenTelemetry's way."""
+
+    called: str
+    about: Mapping[str, AnyValue]
+
+    def name(self) -> str:
+        return self.called
+
+    def first(self) -> dict[str, AnyValue]:
+        return dict(self.about)
+
+    def last(self) -> dict[str, AnyValue]:
+        return {}
 
 
 class _Tracer(Tracer):
@@ -246,18 +302,29 @@ class _Tracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Begin a span: a plain one if its parent is sampled here, which then goes for it too."""
+        """Begin a span, a plain one if that can be."""
         around = get_current() if context is None else context
-        parent = get_current_span(around).get_span_context()
-        trace_id, _, is_remote, flags, state, is_valid = parent
-        here = is_valid and not is_remote and flags in SAMPLED
         usual = kind is SpanKind.INTERNAL and not links and record_exception and set_status_on_exception
-        if here and usual and start_time is not None and self.provider.is_plain:
-            about = SpanContext(trace_id, self._new_id(), False, flags, state)
-            return PlainSpan(self, name, around, parent, about, dict(attributes or {}), start_time)
+        if usual and start_time is not None:
+            parent = get_current_span(around).get_span_context()
+            plain = self.begin(_Named(name, attributes or {}), around, parent, start_time)
+            if plain is not None:
+                return plain
         return self.full.start_span(
             name, around, kind, attributes, links, start_time, record_exception, set_status_on_exception
         )
+
+    def begin(self, subject: Subject, around: Context, parent: SpanContext, at: int) -> PlainSpan | None:
+        """Begin a plain span, if its parent, which is current around it, is sampled here: that then goes for it too."""
+        trace_id, _, is_remote, flags, state, is_valid = parent
+        if is_remote or not is_valid or flags not in SAMPLED or not self.provider.is_plain:
+            return None
+        about = (trace_id, getrandbits(64) or self._new_id(), False, flags, state, True)
+        return PlainSpan(self, subject, around, parent, _new(SpanContext, about), at)
+
+    def sheds(self) -> bool:
+        """Return whether spans of steps need not be made that would not be sent: nobody else sees them."""
+        return self.provider.is_plain
 
     def start_as_current_span(self, *args: Any, **options: Any) -> Any:
         """Begin a span of the SDK, current in a block."""

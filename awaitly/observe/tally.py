@@ -138,6 +138,8 @@ class Series:
 
     __slots__ = ("_lock", "_tally", "attributes", "bounds", "examples", "row", "values")
 
+    many = MANY
+
     def __init__(self, tally: Tally, row: Instrument, attributes: Mapping[str, str]) -> None:
         self.row = row
         self.attributes = attributes
@@ -149,12 +151,9 @@ class Series:
 
     def record(self, value: float, context: Context | None = None) -> None:
         """Take a value, and the trace that it is an example of."""
-        values = self.values
-        values.append(value)
         if context is not None and self._tally.has_examples:
             self.examples[bisect_left(self.bounds, value)] = Example(value, time_ns(), context)
-        if len(values) >= MANY:
-            self.add_up()
+        self.record_all((value,))
 
     def record_all(self, values: Sequence[float]) -> None:
         """Take some values."""

@@ -25,12 +25,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, get_current
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, StatusCode, TraceFlags, TracerProvider
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    StatusCode,
+    TraceFlags,
+    TracerProvider,
+)
 from opentelemetry.util.types import AttributeValue
 
 from awaitly.errors import AwaitlyError, UnexpectedError
@@ -59,9 +66,10 @@ from awaitly.model.facts import (
     StepRetrying,
     StepStarted,
 )
-from awaitly.model.notice import Notice
+from awaitly.model.notice import Notice, Watcher
 from awaitly.model.plain import brief, value_of
 from awaitly.model.secrets import Redact, redacted
+from awaitly.observe.beginnings import Beginnings, CallSpan, RunSpan
 from awaitly.observe.surviving import survive
 from awaitly.texts import valid
 
@@ -113,37 +121,6 @@ EVENTS: Final[Mapping[type[Fact], tuple[str, Mapping[str, str]]]] = {
 _log = logging.getLogger("awaitly")
 
 
-class _Run:
-    """The span of a run, and of its calls that are under way."""
-
-    __slots__ = ("began", "calls", "context", "id", "recording", "span", "workflow")
-
-    def __init__(self, run: str, workflow: str, span: Span, around: Context, began: float) -> None:
-        self.id = run
-        self.workflow = workflow
-        self.span = span
-        self.context = trace.set_span_in_context(span, around)
-        self.recording = span.is_recording()
-        self.calls: dict[str, _Call] = {}
-        self.began = began
-
-
-class _Call:
-    """The span of a call, and of its attempts."""
-
-    __slots__ = ("attempts", "began", "context", "failed", "first", "open", "span")
-
-    def __init__(self, tracer: trace.Tracer, run: _Run, fact: Any, around: Context, at: int) -> None:
-        about = {names.RUN_ID: run.id, names.WORKFLOW: run.workflow, names.STEP: fact.step, names.CALL: fact.call}
-        self.span = tracer.start_span(f"step {fact.step}", around, attributes=about, start_time=at)
-        self.context = trace.set_span_in_context(self.span, around)
-        self.attempts = 0  # that have begun here
-        self.first = 0  # the number of the first of them
-        self.began = 0  # when it began
-        self.failed: StepRetrying | None = None  # how it ended
-        self.open: tuple[Span, ...] = ()  # of attempts under way
-
-
 class Tracing:
     """A watcher that makes spans of runs, steps, attempts and children. Without an SDK it does next to nothing.
 
@@ -168,28 +145,29 @@ class Tracing:
         redact: Redact | None = None,
         time: Callable[[], float] = time.time,
     ) -> None:
-        self._tracer = trace.get_tracer("awaitly", _version(), tracer_provider=provider)
+        self._spans = Beginnings(provider)
         self._enrich = enrich
         self._inputs = inputs
+        self._is_brief = enrich is None and not inputs
         self._redact = redact
         self._time = time
         self._failed = False
-        self._begun: dict[tuple[str, str], _Run] = {}  # by run and traceparent: of starts that are not runs yet
-        self._runs: dict[str, _Run] = {}
-        self._beginnings: dict[type[Fact], Callable[[Notice, Any], None]] = {
-            RunStarted: self._run_started,
-            RunResumed: self._run_resumed,
-        }
-        self._rest: dict[type[Fact], Callable[[_Run, Any, BaseException | None], None]] = {
-            StepStarted: self._step_started,
-            StepFinished: self._step_finished,
+        self._begun: dict[tuple[str, str], RunSpan] = {}  # by run and traceparent: of starts that are not runs yet
+        self._runs: dict[str, RunSpan] = {}
+        of_runs: dict[type[Fact], Callable[[RunSpan, Any, BaseException | None], None]] = {
             StepCancelled: self._step_cancelled,
             StepRetrying: self._step_retrying,
             RunFinished: self._run_finished,
             RunReleased: self._run_released,
             **{kind: self._happened for kind in EVENTS if kind is not StepRetrying},
         }
-        self.facts = frozenset({*self._beginnings, *self._rest})
+        self.handlers: Mapping[type[Fact], Watcher] = {
+            RunStarted: self._run_started,
+            RunResumed: self._run_resumed,
+            StepStarted: self._step_started,
+            StepFinished: self._step_finished,
+            **{kind: partial(self._in_run, handle) for kind, handle in of_runs.items()},
+        }
 
     def begin(self, run_id: str, workflow: str) -> str:
         """Begin the span of a run that is being started, in the trace of who starts it; return its ``traceparent``.
@@ -212,17 +190,19 @@ class Tracing:
 
     def __call__(self, notice: Notice) -> None:
         """Begin, mark or end the span that a fact is about."""
-        kind = type(notice.fact)
+        handle = self.handlers.get(type(notice.fact))
+        if handle is not None:
+            handle(notice)
+
+    def _in_run(self, handle: Callable[[RunSpan, Any, BaseException | None], None], notice: Notice) -> None:
         run = self._runs.get(notice.run)
-        if run is not None and (handle := self._rest.get(kind)) is not None:
+        if run is not None:
             handle(run, notice.fact, notice.error)
-        elif (begin := self._beginnings.get(kind)) is not None:
-            begin(notice, notice.fact)
 
     # Runs.
 
     def _begin(self, run_id: str, workflow: str) -> str:
-        run = self._run(run_id, workflow, get_current(), self._time())
+        run = self._spans.run(run_id, workflow, get_current(), self._time())
         about = run.span.get_span_context()
         if not about.is_valid:
             return ""
@@ -240,17 +220,11 @@ class Tracing:
                 break
             del self._begun[oldest]
 
-    def _run(self, run_id: str, workflow: str, around: Context, at: float, links: list[Link] | None = None) -> _Run:
-        about = {names.RUN_ID: run_id, names.WORKFLOW: workflow}
-        span = self._tracer.start_span(
-            f"workflow {workflow}", around, attributes=about, links=links, start_time=_nanoseconds(at)
-        )
-        return _Run(run_id, workflow, span, around, at)
-
-    def _run_started(self, notice: Notice, fact: RunStarted) -> None:
+    def _run_started(self, notice: Notice) -> None:
+        fact: Any = notice.fact  # a `RunStarted`
         run = self._begun.pop((notice.run, fact.trace), None)
         if run is None:
-            run = self._run(notice.run, notice.workflow, _remote(fact.trace), fact.at)
+            run = self._spans.run(notice.run, notice.workflow, _remote(fact.trace), fact.at)
         if not self._know(run):
             return
         pinned = {names.VERSION: fact.version, names.PARENT: fact.parent, names.FORKED_FROM: fact.forked_from}
@@ -260,19 +234,20 @@ class Tracing:
         run.span.set_attributes(found)
         self._enriched(run.span, fact)
 
-    def _run_resumed(self, notice: Notice, fact: RunResumed) -> None:
+    def _run_resumed(self, notice: Notice) -> None:
+        fact: Any = notice.fact  # a `RunResumed`
         first = trace.get_current_span(_remote(fact.trace)).get_span_context()
         run = self._taking_over(notice.run, fact.at)
         if run is None:
             links = [Link(first)] if first.is_valid else None
-            run = self._run(notice.run, notice.workflow, Context(), fact.at, links)
+            run = self._spans.run(notice.run, notice.workflow, Context(), fact.at, links)
         elif first.is_valid:
             run.span.add_link(first)
         if self._know(run):
             run.span.set_attribute(names.RESUMED, True)
             self._enriched(run.span, fact)
 
-    def _taking_over(self, run_id: str, at: float) -> _Run | None:
+    def _taking_over(self, run_id: str, at: float) -> RunSpan | None:
         """Return what a start began that found this run unfinished, and takes it over just now."""
         for key in reversed(self._begun):
             if self._begun[key].began < at - FRESH:
@@ -281,14 +256,14 @@ class Tracing:
                 return self._begun.pop(key)
         return None
 
-    def _know(self, run: _Run) -> bool:
+    def _know(self, run: RunSpan) -> bool:
         """Remember a run, if there is a trace of it, and enter it; return whether it is recorded."""
         if run.span.get_span_context().is_valid:
             self._runs[run.id] = run
             attach(run.context)  # in the context of the run's body, which ends with it or is put back
         return run.recording
 
-    def _run_finished(self, run: _Run, fact: RunFinished, error: BaseException | None) -> None:
+    def _run_finished(self, run: RunSpan, fact: RunFinished, error: BaseException | None) -> None:
         self._forget(run, fact)
         if run.recording:
             span = run.span
@@ -300,7 +275,7 @@ class Tracing:
             self._enriched(span, fact)
             span.end(_nanoseconds(fact.at))
 
-    def _run_released(self, run: _Run, fact: RunReleased, error: BaseException | None) -> None:
+    def _run_released(self, run: RunSpan, fact: RunReleased, error: BaseException | None) -> None:
         self._forget(run, fact)
         if not run.recording:
             return
@@ -311,7 +286,7 @@ class Tracing:
         self._enriched(run.span, fact)
         run.span.end(_nanoseconds(fact.at))
 
-    def _forget(self, run: _Run, fact: Fact) -> None:
+    def _forget(self, run: RunSpan, fact: Fact) -> None:
         """Drop a run that has ended here, with the calls that were under way."""
         del self._runs[run.id]
         at = _nanoseconds(fact.at)
@@ -322,13 +297,19 @@ class Tracing:
 
     # Calls.
 
-    def _step_started(self, run: _Run, fact: StepStarted, error: BaseException | None) -> None:
-        if not run.recording:
+    def _step_started(self, notice: Notice) -> None:
+        fact: Any  # a `StepStarted`
+        run_id, _, fact, _ = notice
+        run = self._runs.get(run_id)
+        if run is None or not run.recording:
             return
         at = int(fact.at * 1e9)
         call = run.calls.get(fact.call)
         if call is None:  # the body may have spans of its own around it
-            call = run.calls[fact.call] = _Call(self._tracer, run, fact, get_current(), at)
+            call = self._spans.call(run, fact, get_current(), at)
+        if call is run.lost:
+            attach(call.context)
+            return
         call.attempts += 1
         if call.attempts == 1:
             call.first, call.began = fact.attempt, at
@@ -337,33 +318,27 @@ class Tracing:
         else:
             if call.attempts == 2:
                 self._first_of_several(run, call, fact)
-            span = self._attempt(run, call, fact.step, fact.attempt, at)
+            span = self._spans.attempt(run, call, fact.step, fact.attempt, at)
             attach(trace.set_span_in_context(span, call.context))
         if self._enrich is not None:
             self._enriched(span, fact)
 
-    def _attempt(self, run: _Run, call: _Call, step: str, attempt: int, at: int) -> Span:
-        about: dict[str, AttributeValue] = {names.RUN_ID: run.id, names.STEP: step, names.ATTEMPT: attempt}
-        span = self._tracer.start_span(f"attempt {step}", call.context, attributes=about, start_time=at)
-        call.open += (span,)
-        return span
-
-    def _first_of_several(self, run: _Run, call: _Call, fact: StepStarted) -> None:
+    def _first_of_several(self, run: RunSpan, call: CallSpan, fact: StepStarted) -> None:
         """Make the span of an attempt that is known only now to be one of several."""
-        self._attempt(run, call, fact.step, call.first, call.began)
+        self._spans.attempt(run, call, fact.step, call.first, call.began)
         if call.failed is not None:
             self._attempts_failed(call, call.failed)
 
-    def _attempts_failed(self, call: _Call, fact: StepRetrying) -> None:
+    def _attempts_failed(self, call: CallSpan, fact: StepRetrying) -> None:
         for span in call.open:
             span.set_attribute(names.ERROR_TYPE, _cut(fact.error))
             span.set_status(StatusCode.ERROR, _cut(fact.message))
             span.end(_nanoseconds(fact.at))
         call.open = ()
 
-    def _step_retrying(self, run: _Run, fact: StepRetrying, error: BaseException | None) -> None:
+    def _step_retrying(self, run: RunSpan, fact: StepRetrying, error: BaseException | None) -> None:
         call = run.calls.get(fact.call)
-        if call is None:
+        if call is None or call is run.lost:
             return  # not recorded
         if call.attempts == 1 and call.failed is None:  # a later one may have been refused
             call.failed = fact
@@ -371,39 +346,53 @@ class Tracing:
         attach(call.context)
         self._happened(run, fact, error)
 
-    def _step_finished(self, run: _Run, fact: StepFinished, error: BaseException | None) -> None:
-        if not run.recording:
+    def _step_finished(self, notice: Notice) -> None:
+        fact: Any  # a `StepFinished`
+        run_id, _, fact, error = notice
+        run = self._runs.get(run_id)
+        if run is None or not run.recording:
             return
-        at = int(fact.at * 1e9)
-        call = run.calls.pop(fact.call, None)
+        call = run.calls.get(fact.call)
         if call is None:
-            call = _Call(self._tracer, run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
-        span = call.span
-        span.set_attribute(names.OUTCOME, fact.ending.value)
-        if self._inputs:
-            span.set_attributes(self._result(fact.step, fact))
-        if fact.attempts != 1:
-            span.set_attribute(names.ATTEMPTS, fact.attempts)
-        if fact.source:
-            span.set_attribute(names.SOURCE, fact.source)
-        if fact.variant:
-            span.set_attribute(names.VARIANT, _cut(fact.variant))
+            call = self._spans.call(run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
+        del run.calls[fact.call]
+        if call is run.lost:
+            call.span.end()
+            return
+        span, at = call.span, int(fact.at * 1e9)
+        well = fact.ending is Ending.VALUE and fact.attempts == 1 and not (fact.source or fact.variant or call.open)
+        if well and self._is_brief and call.plain is not None:
+            call.plain.finish(at)
+            return
+        span.set_attributes(self._ended(fact))
         if call.open:
             self._end_attempts(call, fact, error)
         if fact.ending is not Ending.VALUE:
             self._explain(span, fact, error)
-        if self._enrich is not None:
-            self._enriched(span, fact)
+        self._enriched(span, fact)
         span.end(at)
 
-    def _end_attempts(self, call: _Call, fact: StepFinished, error: BaseException | None) -> None:
+    def _ended(self, fact: StepFinished) -> dict[str, AttributeValue]:
+        """Return what is said of how a call ended."""
+        about: dict[str, AttributeValue] = {names.OUTCOME: fact.ending.value}
+        if self._inputs:
+            about |= self._result(fact.step, fact)
+        if fact.attempts != 1:
+            about[names.ATTEMPTS] = fact.attempts
+        if fact.source:
+            about[names.SOURCE] = fact.source
+        if fact.variant:
+            about[names.VARIANT] = _cut(fact.variant)
+        return about
+
+    def _end_attempts(self, call: CallSpan, fact: StepFinished, error: BaseException | None) -> None:
         """End what is left of several attempts; which of two that ran beside one another decided is not known."""
         for span in call.open:
             if len(call.open) == 1 and not fact.source and error is not None:
                 self._explain(span, fact, error, told=True)
             span.end(_nanoseconds(fact.at))
 
-    def _step_cancelled(self, run: _Run, fact: StepCancelled, error: BaseException | None) -> None:
+    def _step_cancelled(self, run: RunSpan, fact: StepCancelled, error: BaseException | None) -> None:
         call = run.calls.pop(fact.call, None)
         if call is None:
             return  # it had not begun
@@ -416,7 +405,7 @@ class Tracing:
 
     # Both.
 
-    def _happened(self, run: _Run, fact: Any, error: BaseException | None) -> None:
+    def _happened(self, run: RunSpan, fact: Any, error: BaseException | None) -> None:
         """Make a fact an event of the span that it is about."""
         if not run.recording:
             return
@@ -431,12 +420,12 @@ class Tracing:
         span.add_event(name, about, _nanoseconds(fact.at))
         self._enriched(span, fact)
 
-    def _about(self, run: _Run, fact: Any) -> Span:
+    def _about(self, run: RunSpan, fact: Any) -> Span:
         """Return the span of the call that a fact is about, which may be the first fact of it."""
         call = run.calls.get(fact.call)
         if call is None:
             began = fact.at - fact.seconds if isinstance(fact, LimiterWaited) else fact.at
-            call = run.calls[fact.call] = _Call(self._tracer, run, fact, get_current(), _nanoseconds(began))
+            call = self._spans.call(run, fact, get_current(), _nanoseconds(began))
         return call.span
 
     def _explain(
@@ -526,10 +515,3 @@ def _cut(text: str) -> str:
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, (str, int, float)) and value != ""
-
-
-def _version() -> str:
-    try:
-        return version("awaitly")
-    except PackageNotFoundError:  # run from its source
-        return ""

@@ -140,6 +140,41 @@ def test_whatever_a_watcher_raises_harms_nobody(raised: type[BaseException], cap
     assert caplog.text.count("failed to watch a run") == 1
 
 
+class Sorted:
+    """A watcher that has a function for each kind of facts."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.handlers = {LeaseLapsed: self._lapsed, StepStarted: self._failing}
+
+    def __call__(self, notice: Notice) -> None:
+        raise AssertionError("its functions are told")
+
+    def _lapsed(self, notice: Notice) -> None:
+        self.told.append(f"lapsed {notice.run}")
+
+    def _failing(self, notice: Notice) -> None:
+        self.told.append(f"failing {notice.run}")
+        raise ValueError("wrong")
+
+
+def test_a_watcher_with_functions_by_kind_is_told_through_them_and_complained_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watcher = Sorted()
+
+    async def story() -> None:
+        bus = Bus(watchers=[watcher])
+        started = StepStarted(at=1.0, call="a", step="a")
+        for fact in (LeaseLapsed(at=1.0), started, started, RunFinished(at=1.0, ending=Ending.VALUE, payload=b"")):
+            bus.publish("r", "w", fact)
+
+    asyncio.run(story())
+
+    assert watcher.told == ["lapsed r", "failing r", "failing r"]
+    assert caplog.text.count("Sorted failed to watch a run") == 1
+
+
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
 def test_what_is_raised_in_a_watcher_to_end_the_process_ends_it_once_the_run_waits(
     raised: type[BaseException], caplog: pytest.LogCaptureFixture

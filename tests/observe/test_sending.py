@@ -4,17 +4,27 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from awaitly import Retry, Runtime, current, step, workflow
+from awaitly.observe import sending
 from awaitly.observe.sending import dropped
 from awaitly.observe.spans import PlainProvider
+from awaitly.observe.tracing import Tracing
+from awaitly.settings import Settings
+from awaitly.testing.clock import VirtualClock
 
+T = TypeVar("T")
 PATIENCE = 20.0  # seconds until something that does not happen is given up
 BATCH, ROOM = 2, 4
 
@@ -166,3 +176,139 @@ def test_spans_that_are_not_sampled_take_no_room(blocked: Blocked, monkeypatch: 
     ended(provider, *"abcdefghij")
 
     assert provider.sending.dropped == 0
+
+
+# Where nothing has been sent for a while, and there is no more room.
+
+
+@step(retry=Retry(3, initial="1s", jitter=False))
+async def charge(failures: int) -> str:
+    span = trace.get_current_span()
+    span.set_attribute("mine", True)
+    seen.append((span.is_recording(), span.get_span_context().span_id))
+    if current().attempt <= failures:
+        raise ConnectionError("away")
+    return "paid"
+
+
+@workflow
+async def checkout(failures: int) -> int:
+    around.append(trace.get_current_span().get_span_context().span_id)
+    await charge(failures)
+    return around[-1]
+
+
+seen: list[tuple[bool, int]] = []  # whether the span of an attempt was recorded, and its id
+around: list[int] = []  # the id of the span of the latest run
+
+
+@dataclass
+class Stuck:
+    """A provider whose exporter takes nothing; the runs that are watched with it."""
+
+    provider: PlainProvider
+    exporter: Blocked
+    clock: VirtualClock = field(default_factory=lambda: VirtualClock(auto=True))
+
+    def runs(self, *failures: int) -> None:
+        async def story() -> None:
+            async with self.runtime() as rt:
+                for each in failures:
+                    (await rt.run(checkout, each)).unwrap()
+
+        self.play(story())
+
+    def runtime(self) -> Runtime:
+        return Runtime(Settings(store="memory://"), watchers=[Tracing(self.provider)], clock=self.clock)
+
+    def play(self, story: Coroutine[Any, Any, T]) -> T:
+        seen.clear()
+        return self.clock.run(story, longest=PATIENCE)
+
+    def sent(self) -> list[str]:
+        self.exporter.released.set()
+        self.provider.force_flush()
+        return self.exporter.names
+
+
+@pytest.fixture
+def stuck(blocked: Blocked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    monkeypatch.setattr(sending, "STUCK", -1.0)  # seconds
+    provider = PlainProvider(blocked)
+    ended(provider, *"ab")
+    assert blocked.entered.wait(PATIENCE)
+    ended(provider, *"cdefg")
+    yield Stuck(provider, blocked)
+    blocked.released.set()
+    provider.shutdown()
+
+
+def test_steps_have_no_spans_that_would_not_be_sent_and_these_are_counted(stuck: Stuck) -> None:
+    before = stuck.provider.sending.dropped
+
+    stuck.runs(0, 0)
+
+    assert stuck.provider.sending.dropped == before + 4  # two runs with a step each
+    assert stuck.sent() == list("abcdef")
+
+
+def test_what_is_in_a_step_without_a_span_is_inside_of_its_run_and_says_nothing_of_it(stuck: Stuck) -> None:
+    stuck.runs(0)
+
+    assert seen == [(False, around[-1])]
+
+
+def test_the_attempts_of_a_step_without_a_span_have_none_either(stuck: Stuck) -> None:
+    before = stuck.provider.sending.dropped
+
+    stuck.runs(2)
+
+    assert seen == [(False, around[-1])] * 3
+    assert stuck.provider.sending.dropped == before + 2
+
+
+def test_once_spans_are_sent_again_steps_have_some(stuck: Stuck) -> None:
+    stuck.sent()
+
+    stuck.runs(0)
+
+    assert seen[0][0]
+    assert stuck.sent()[-2:] == ["step charge", "workflow checkout"]
+
+
+def test_a_processor_of_somebody_else_sees_all_spans_though_they_are_not_sent(stuck: Stuck) -> None:
+    exporter = InMemorySpanExporter()
+    stuck.provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    stuck.runs(0)
+
+    assert [span.name for span in exporter.get_finished_spans()] == ["step charge", "workflow checkout"]
+
+
+def test_a_short_burst_costs_no_more_spans_than_those_for_which_there_is_no_room(blocked: Blocked) -> None:
+    provider = PlainProvider(blocked)
+    ended(provider, *"ab")
+    assert blocked.entered.wait(PATIENCE)
+    ended(provider, *"cdefg")
+
+    Stuck(provider, blocked).runs(0)
+
+    assert seen[0][0]
+    blocked.released.set()
+    provider.shutdown()
+
+
+def test_what_is_done_in_a_step_without_a_span_is_inside_of_a_span_of_the_body(stuck: Stuck) -> None:
+    @workflow
+    async def around_it() -> int:
+        with stuck.provider.get_tracer("mine").start_as_current_span("mine") as span:
+            await charge(1)
+            return span.get_span_context().span_id
+
+    async def story() -> int:
+        async with stuck.runtime() as rt:
+            return (await rt.run(around_it)).unwrap()
+
+    mine = stuck.play(story())
+
+    assert seen[0] == (False, mine)

@@ -28,6 +28,7 @@ from opentelemetry.trace import (
 )
 
 from awaitly import Ok, Runtime, step, workflow
+from awaitly.observe.beginnings import Brief
 from awaitly.observe.spans import FEW, PlainProvider, PlainSpan
 from awaitly.observe.tracing import Tracing
 from awaitly.settings import Settings
@@ -105,17 +106,43 @@ deeds: st.SearchStrategy[Deed] = st.one_of(
 )
 
 
-@given(done=st.lists(deeds, max_size=6))
-def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it(done: list[Deed]) -> None:
+class Call:
+    """A subject that says some things first, and one last."""
+
+    def name(self) -> str:
+        return "step charge"
+
+    def first(self) -> dict[str, Any]:
+        return dict(ABOUT)
+
+    def last(self) -> dict[str, Any]:
+        return {"awaitly.outcome": "value"}
+
+
+def with_subject(made: Made) -> PlainSpan:
+    assert isinstance(made.tracer, Brief)
+    span = made.tracer.begin(Call(), made.around, made.root.get_span_context(), BEGAN)
+    assert span is not None
+    return span
+
+
+@given(done=st.lists(deeds, max_size=6), finished=st.booleans())
+def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it(
+    done: list[Deed], finished: bool
+) -> None:
     made, exporter, sdk = Made(), InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     sdk.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = sdk.get_tracer("awaitly", "1")
     root = tracer.start_span("workflow checkout", Context(), start_time=BEGAN)
-    plain, usual = made.span(), begun(tracer, trace.set_span_in_context(root, Context()))
+    plain = with_subject(made) if finished else made.span()
+    usual = begun(tracer, trace.set_span_in_context(root, Context()))
     assert type(plain) is PlainSpan
 
     with quiet():
         answers = [[deed(span) for deed in done] for span in (plain, usual)]
+        if finished:
+            plain.finish(ENDED)
+            usual.set_attributes(Call().last())
         for span in (plain, usual):
             span.end(ENDED)
             span.set_attribute("too", "late")
@@ -124,6 +151,14 @@ def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it
     assert [told(span) for span in made.exported()] == [told(span) for span in exporter.get_finished_spans()]
     assert plain.is_recording() is usual.is_recording() is False
     made.provider.shutdown()
+
+
+def test_what_a_span_is_of_can_be_read_while_it_lasts_and_when_it_has_ended(made: Made) -> None:
+    span: Any = with_subject(made)
+    span.finish(ENDED)
+
+    assert (span.name, dict(span.attributes)) == ("step charge", {**ABOUT, "awaitly.outcome": "value"})
+    assert (span.start_time, span.end_time) == (BEGAN, ENDED)
 
 
 @contextmanager
