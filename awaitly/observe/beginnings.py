@@ -88,7 +88,7 @@ class LostSpan(NonRecordingSpan):
 class Sender(Protocol):
     """What spans are handed to."""
 
-    is_stuck: bool
+    is_stuck: bool  # spans that begin now would not be sent
 
     def drop(self, spans: int) -> None:
         """Count spans that are lost."""
@@ -104,9 +104,6 @@ class Brief(Protocol):
 
     def begin(self, subject: "Subject", around: Context, parent: SpanContext, at: int) -> "PlainSpan | None":
         """Begin a plain span, if it may be one."""
-
-    def sheds(self) -> bool:
-        """Return whether spans that would not be sent need not be made."""
 
 
 class Beginnings:
@@ -131,7 +128,7 @@ class Beginnings:
     def call(self, run: RunSpan, fact: Any, around: Context, at: int) -> CallSpan:
         """Begin the span of a call with its first fact."""
         brief = self._brief
-        if brief is not None and brief.sending.is_stuck and brief.sheds():
+        if brief is not None and brief.sending.is_stuck:
             return self._lost(brief.sending, run, fact, around)
         subject = _new(_Called, (run.id, run.workflow, fact.step, fact.call))
         plain: PlainSpan | None = None

@@ -49,7 +49,8 @@ class Sending(BatchSpanProcessor):
         # is held may have spans, too: so it can be taken twice.
         self.lock = threading.RLock()
         self.dropped = 0
-        self.is_stuck = False  # there is no room, and has not been for a while
+        self.sheds = True  # whether spans that would not be sent need not be made: nobody else sees them
+        self.is_stuck = False  # there is no room, and has not been for a while: they would not be sent
         self._full_since: float | None = None  # on the monotonic clock
         self._handed = 0
         self._taken = 0
@@ -82,7 +83,7 @@ class Sending(BatchSpanProcessor):
         with self.lock:
             if self._full_since is None:
                 self._full_since = now
-            self.is_stuck = now - self._full_since > STUCK
+            self.is_stuck = self.sheds and now - self._full_since > STUCK
         if now - self._said >= SILENCE:
             self._said = now
             _log.warning(

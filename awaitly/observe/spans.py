@@ -74,7 +74,7 @@ class PlainProvider(TracerProvider):
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Let another one see all spans from now on, which the SDK then makes."""
-        self.is_plain = False
+        self.is_plain = self.sending.sheds = self.sending.is_stuck = False
         super().add_span_processor(span_processor)
 
     def get_tracer(
@@ -321,10 +321,6 @@ class _Tracer(Tracer):
             return None
         about = (trace_id, getrandbits(64) or self._new_id(), False, flags, state, True)
         return PlainSpan(self, subject, around, parent, _new(SpanContext, about), at)
-
-    def sheds(self) -> bool:
-        """Return whether spans of steps need not be made that would not be sent: nobody else sees them."""
-        return self.provider.is_plain
 
     def start_as_current_span(self, *args: Any, **options: Any) -> Any:
         """Begin a span of the SDK, current in a block."""
