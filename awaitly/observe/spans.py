@@ -23,15 +23,18 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
+    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     Tracer,
     get_current_span,
 )
@@ -119,7 +122,7 @@ class PlainSpan(Span):
         tracer: "_Tracer",
         subject: Subject,
         around: Context,
-        parent: SpanContext,
+        parent: SpanContext | None,
         context: SpanContext,
         began: int,
     ) -> None:
@@ -257,7 +260,7 @@ class PlainSpan(Span):
         with self._tracer.sending.lock:
             about = self._said()
             if about is not None:
-                with self._tracer.provider.ids.given(self.context.span_id):
+                with self._tracer.provider.ids.given(self.context):
                     self._made = self._tracer.full.start_span(
                         self._subject.name(), self._around, attributes=about, start_time=self._began
                     )
@@ -282,7 +285,7 @@ class _Named(NamedTuple):
 
 
 class _Tracer(Tracer):
-    """Makes plain spans; all others are the SDK's."""
+    """Makes plain spans; all others are the SDK's, and the first that begins a trace and is sampled."""
 
     def __init__(self, provider: PlainProvider, full: Tracer, scope: InstrumentationScope) -> None:
         self.provider = provider
@@ -290,6 +293,7 @@ class _Tracer(Tracer):
         self.full = full
         self.scope = scope
         self._new_id = provider.ids.new
+        self._first: SpanContext | None = None  # of the first span that began a trace and was sampled
 
     def start_span(
         self,
@@ -304,15 +308,20 @@ class _Tracer(Tracer):
     ) -> Span:
         """Begin a span, a plain one if that can be."""
         around = get_current() if context is None else context
+        span: Span | None = None
         usual = kind is SpanKind.INTERNAL and not links and record_exception and set_status_on_exception
         if usual and start_time is not None:
-            parent = get_current_span(around).get_span_context()
-            plain = self.begin(_Named(name, attributes or {}), around, parent, start_time)
-            if plain is not None:
-                return plain
-        return self.full.start_span(
-            name, around, kind, attributes, links, start_time, record_exception, set_status_on_exception
-        )
+            subject, parent = _Named(name, attributes or {}), get_current_span(around).get_span_context()
+            if parent.is_valid:
+                span = self.begin(subject, around, parent, start_time)
+            elif self.provider.is_plain and self._first is not None:
+                return self._root(subject, around, start_time, self._first)
+        if span is None:
+            span = self.full.start_span(
+                name, around, kind, attributes, links, start_time, record_exception, set_status_on_exception
+            )
+            self._first = self._first or _sampled_root(span)
+        return span
 
     def begin(self, subject: Subject, around: Context, parent: SpanContext, at: int) -> PlainSpan | None:
         """Begin a plain span, if its parent, which is current around it, is sampled here: that then goes for it too."""
@@ -322,13 +331,29 @@ class _Tracer(Tracer):
         about = (trace_id, getrandbits(64) or self._new_id(), False, flags, state, True)
         return PlainSpan(self, subject, around, parent, _new(SpanContext, about), at)
 
+    def _root(self, subject: _Named, around: Context, at: int, first: SpanContext) -> Span:
+        """Begin a trace, as the SDK has begun the first one that it sampled."""
+        trace_id = self.provider.ids.new_trace()
+        found = self.provider.sampler.should_sample(
+            around, trace_id, subject.called, SpanKind.INTERNAL, subject.about, ()
+        )
+        is_sampled = found.decision is Decision.RECORD_AND_SAMPLE
+        flags = first.trace_flags if is_sampled else TraceFlags(first.trace_flags & ~TraceFlags.SAMPLED)
+        about = SpanContext(trace_id, self._new_id(), False, flags, found.trace_state)
+        return PlainSpan(self, subject, around, None, about, at) if is_sampled else NonRecordingSpan(about)
+
     def start_as_current_span(self, *args: Any, **options: Any) -> Any:
         """Begin a span of the SDK, current in a block."""
         return self.full.start_as_current_span(*args, **options)
 
 
+def _sampled_root(span: Span) -> SpanContext | None:
+    about = span.get_span_context()
+    return about if isinstance(span, ReadableSpan) and span.parent is None and about.trace_flags in SAMPLED else None
+
+
 class _Ids(RandomIdGenerator):
-    """Random ids, but the one that a span has already when the SDK makes it."""
+    """Random ids, but those that a span has already when the SDK makes it."""
 
     def __init__(self) -> None:
         self._next = _Next()
@@ -337,23 +362,33 @@ class _Ids(RandomIdGenerator):
         """Return the id of a span that the SDK does not make."""
         return super().generate_span_id()
 
+    def new_trace(self) -> int:
+        """Return the id of a trace that the SDK does not begin."""
+        return super().generate_trace_id()
+
     def generate_span_id(self) -> int:
         """Return the id of a span that the SDK makes."""
-        given, self._next.id = self._next.id, 0  # once: another span may begin while that one is made
+        given, self._next.span = self._next.span, 0  # once: another span may begin while that one is made
         return given or super().generate_span_id()
 
+    def generate_trace_id(self) -> int:
+        """Return the id of a trace that the SDK begins."""
+        given, self._next.trace = self._next.trace, 0
+        return given or super().generate_trace_id()
+
     @contextmanager
-    def given(self, span_id: int) -> Iterator[None]:
-        """Have the span that this thread makes in the block get an id."""
-        self._next.id = span_id
+    def given(self, about: SpanContext) -> Iterator[None]:
+        """Have the span that this thread makes in the block get the ids that it has."""
+        self._next.trace, self._next.span = about.trace_id, about.span_id
         try:
             yield
         finally:
-            self._next.id = 0
+            self._next.trace = self._next.span = 0
 
 
 class _Next(threading.local):
-    id = 0
+    trace = 0
+    span = 0
 
 
 def _is_usual() -> bool:

@@ -126,21 +126,26 @@ def with_subject(made: Made) -> PlainSpan:
     return span
 
 
-@given(done=st.lists(deeds, max_size=6), finished=st.booleans())
-def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it(
-    done: list[Deed], finished: bool
-) -> None:
+def another_root(tracer: trace.Tracer) -> Span:
+    return begun(tracer, Context())
+
+
+@given(done=st.lists(deeds, max_size=6), of=st.sampled_from(["a step", "a step that went well", "a run"]))
+def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it(done: list[Deed], of: str) -> None:
     made, exporter, sdk = Made(), InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     sdk.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = sdk.get_tracer("awaitly", "1")
     root = tracer.start_span("workflow checkout", Context(), start_time=BEGAN)
-    plain = with_subject(made) if finished else made.span()
-    usual = begun(tracer, trace.set_span_in_context(root, Context()))
+    if of == "a run":
+        plain, usual = another_root(made.tracer), another_root(tracer)
+    else:
+        plain = with_subject(made) if of == "a step that went well" else made.span()
+        usual = begun(tracer, trace.set_span_in_context(root, Context()))
     assert type(plain) is PlainSpan
 
     with quiet():
         answers = [[deed(span) for deed in done] for span in (plain, usual)]
-        if finished:
+        if of == "a step that went well":
             plain.finish(ENDED)
             usual.set_attributes(Call().last())
         for span in (plain, usual):
@@ -150,6 +155,37 @@ def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it
     assert answers[0] == answers[1]
     assert [told(span) for span in made.exported()] == [told(span) for span in exporter.get_finished_spans()]
     assert plain.is_recording() is usual.is_recording() is False
+    made.provider.shutdown()
+
+
+@pytest.mark.parametrize("unusual", [False, True])
+def test_a_trace_that_it_begins_has_ids_of_its_own_and_keeps_them_whoever_makes_it(made: Made, unusual: bool) -> None:
+    one, other = another_root(made.tracer), another_root(made.tracer)
+    about = one.get_span_context()
+    if unusual:
+        one.add_event("happened")
+    one.end(ENDED)
+
+    (ended,) = made.exported()
+    assert (ended.context, ended.parent) == (about, None)
+    ids = {about.trace_id, other.get_span_context().trace_id, made.root.get_span_context().trace_id}
+    assert len(ids - {0}) == 3
+    assert about.trace_flags == made.root.get_span_context().trace_flags
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_so_many_traces_are_sampled_as_the_sampler_says(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", str(share))
+    made = Made()
+
+    spans = [another_root(made.tracer) for _ in range(200)]
+
+    for span in spans:
+        about = span.get_span_context()
+        assert about.is_valid
+        assert span.is_recording() == about.trace_flags.sampled == (about.trace_id & (2**64 - 1) < share * 2**64)
+    assert any(type(span) is PlainSpan for span in spans) == bool(share)
     made.provider.shutdown()
 
 
