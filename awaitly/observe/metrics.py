@@ -12,7 +12,7 @@ How values get into histograms is another module's business: :mod:`awaitly.obser
 up, :mod:`awaitly.observe.recording` where somebody else does.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -20,7 +20,6 @@ from typing import Any, TypeAlias
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import NonRecordingSpan, get_current_span, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from awaitly.errors import LeaseLost, StepTimeout, UnexpectedError
 from awaitly.model.facts import (
@@ -71,6 +70,7 @@ from awaitly.observe.instruments import (
     Instrument,
 )
 from awaitly.observe.recording import Line, Tallying, report_of
+from awaitly.observe.traceparent import context_of
 
 MOST_NAMES = 1000  # different pairs of workflow and step, and of any other name
 OTHER = "other"  # what those beyond are called
@@ -170,13 +170,13 @@ class Metrics:
     # Runs.
 
     def _run_started(self, notice: Notice, fact: RunStarted) -> None:
-        self._begin(notice.run, fact.at, _sampled(_remote(fact.trace)))
+        self._begin(notice.run, fact.at, _sampled(context_of(fact.trace)))
         if fact.arguments_digest:  # a run that stores nothing is never among the active ones
             self._execute(notice.workflow)
 
     def _run_resumed(self, notice: Notice, fact: RunResumed) -> None:
         here = get_current_span().get_span_context()  # the run's, if it is traced here: traces are told first
-        context = set_span_in_context(NonRecordingSpan(here), Context()) if here.is_valid else _remote(fact.trace)
+        context = set_span_in_context(NonRecordingSpan(here), Context()) if here.is_valid else context_of(fact.trace)
         self._begin(notice.run, fact.started, _sampled(context))
         self._execute(notice.workflow)
         self.count(RUNS_RESUMED, notice, fact)
@@ -197,7 +197,8 @@ class Metrics:
         started = self._started.get(notice.run)
         if started is not None:
             attributes = self._attributes(RUN_DURATION, notice, fact, {"outcome": fact.ending.value})
-            self._line(RUN_DURATION, attributes).record(max(0.0, fact.at - started), self._contexts.get(notice.run))
+            line = self._line(RUN_DURATION, attributes)
+            line.record(max(0.0, fact.at - started), fact.at, self._contexts.get(notice.run))
         self._forget(notice.run)
 
     def _begin(self, run: str, started: float, context: Context | None) -> None:
@@ -223,13 +224,16 @@ class Metrics:
             line = self._outcome(workflow, fact.step, fact.ending.value, fact.source)
         seconds = fact.seconds if fact.seconds > 0 else 0.0  # the wall clock may be set back
         context = self._contexts.get(run)
-        if context is None:  # in place: a call of a function takes as long as all the rest
-            values = line.values
-            values.append(seconds)
-            if len(values) >= line.many:
-                line.add_up()
+        # In place: a call of a function takes as long as all the rest.
+        taken: MutableSequence[Any]
+        if context is None:
+            taken = line.values
+            taken.append(seconds)
         else:
-            line.record(seconds, context)
+            taken = line.traced
+            taken.append((seconds, fact.at, context))
+        if len(taken) >= line.many:
+            line.add_up()
         if error is not None and _timed_out(error):
             self.count(STEP_TIMEOUTS, notice, fact)
 
@@ -246,7 +250,7 @@ class Metrics:
 
     def _step_cancelled(self, notice: Notice, fact: StepCancelled) -> None:
         line = self._outcome(notice.workflow, fact.step, "cancelled", "")
-        line.record(max(0.0, fact.seconds), self._contexts.get(notice.run))
+        line.record(max(0.0, fact.seconds), fact.at, self._contexts.get(notice.run))
 
     def _step_retrying(self, notice: Notice, fact: StepRetrying) -> None:
         self.count(STEP_RETRIES, notice, fact)
@@ -281,7 +285,7 @@ class Metrics:
         self._report.counters[row].add(1, self._attributes(row, notice, fact, own))
 
     def _record(self, row: Instrument, value: float, notice: Notice, fact: Fact) -> None:
-        self._line(row, self._attributes(row, notice, fact, {})).record(value)
+        self._line(row, self._attributes(row, notice, fact, {})).record(value, fact.at, None)
 
     def _attributes(self, row: Instrument, notice: Notice, fact: Any, own: Mapping[str, str]) -> dict[str, str]:
         attributes = dict(own)
@@ -361,11 +365,6 @@ def _timed_out(error: BaseException) -> bool:
     return isinstance(error, StepTimeout) or (
         isinstance(error, UnexpectedError) and error.cause_code == StepTimeout.code
     )
-
-
-def _remote(trace: str) -> Context:
-    """Return a context in which the span of a ``traceparent`` is current, if it is one."""
-    return TraceContextTextMapPropagator().extract({"traceparent": trace}, Context()) if trace else Context()
 
 
 def _sampled(context: Context) -> Context | None:

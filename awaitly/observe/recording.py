@@ -21,6 +21,10 @@ from awaitly.observe.instruments import COMMIT_FACTS, INSTRUMENTS, METER, Instru
 BATCH = 100  # values that are recorded at once: half a millisecond of the event loop
 
 
+Traced: TypeAlias = tuple[float, float, Context]
+"""A value, when it came to be (seconds since the epoch), and the trace that it is an example of."""
+
+
 class Line(Protocol):
     """What takes the values of a histogram that have the same attributes."""
 
@@ -30,10 +34,14 @@ class Line(Protocol):
     def values(self) -> MutableSequence[float]:
         """Those in no trace that are still to be added up: others may be appended."""
 
+    @property
+    def traced(self) -> MutableSequence[Traced]:
+        """Likewise, those in traces."""
+
     def add_up(self) -> None:
         """Add up what is still to be."""
 
-    def record(self, value: float, context: Context | None = None) -> None:
+    def record(self, value: float, at: float, context: Context | None) -> None:
         """Take a value, and the trace that it is an example of."""
 
     def record_all(self, values: Sequence[float]) -> None:
@@ -122,27 +130,28 @@ _NOWHERE = set_span_in_context(INVALID_SPAN, Context())  # an empty one would st
 class _Line:
     """Two threads may add up at once: each takes what the other has not."""
 
-    __slots__ = ("_attributes", "_in_traces", "_record", "values")
+    __slots__ = ("_attributes", "_record", "traced", "values")
 
     many = BATCH
 
     def __init__(self, record: _Record, attributes: Mapping[str, str]) -> None:
         self.values: deque[float] = deque()
-        self._in_traces: deque[tuple[float, Context]] = deque()
+        self.traced: deque[Traced] = deque()
         self._record = record
         self._attributes = attributes
 
-    def record(self, value: float, context: Context | None = None) -> None:
+    def record(self, value: float, at: float, context: Context | None) -> None:
         if context is None:
             self.values.append(value)
         else:
-            self._in_traces.append((value, context))
-        if len(self.values) + len(self._in_traces) >= BATCH:
+            self.traced.append((value, at, context))
+        if len(self.values) + len(self.traced) >= BATCH:
             self.add_up()
 
     def record_all(self, values: Sequence[float]) -> None:
-        for value in values:
-            self.record(value)
+        self.values.extend(values)
+        if len(self.values) >= BATCH:
+            self.add_up()
 
     def add_up(self) -> None:
         with suppress(IndexError):
@@ -150,7 +159,7 @@ class _Line:
                 self._record(self.values.popleft(), self._attributes, _NOWHERE)
         with suppress(IndexError):
             while True:
-                value, context = self._in_traces.popleft()
+                value, _, context = self.traced.popleft()
                 self._record(value, self._attributes, context)
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from math import inf
 from threading import Lock
 from time import time_ns
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import Exemplar, MeterProvider
@@ -35,7 +35,10 @@ from opentelemetry.trace import get_current_span
 
 from awaitly.errors import ConfigurationError
 from awaitly.observe.instruments import METER, Instrument
+from awaitly.observe.recording import Traced
 from awaitly.observe.variables import variable
+
+T = TypeVar("T")
 
 MANY = 500  # values that are sorted at once, which takes 0.1 ms of the event loop
 
@@ -129,14 +132,15 @@ class Example(NamedTuple):
     """A value, and the trace in which it came to be."""
 
     value: float
-    at: int  # nanoseconds since the epoch
+    at: float  # seconds since the epoch
     context: Context
+    entered: int  # nanoseconds since the epoch: when it was added up
 
 
 class Series:
     """The values of a histogram that have the same attributes: any thread may add them up, and report them."""
 
-    __slots__ = ("_lock", "_tally", "attributes", "bounds", "examples", "row", "values")
+    __slots__ = ("_lock", "_tally", "attributes", "bounds", "examples", "row", "traced", "values")
 
     many = MANY
 
@@ -145,15 +149,19 @@ class Series:
         self.attributes = attributes
         self.bounds = row.bounds
         self.values: list[float] = []
+        self.traced: list[Traced] = []
         self.examples: dict[int, Example] = {}  # the latest, by bucket
         self._tally = tally
         self._lock = Lock()
 
-    def record(self, value: float, context: Context | None = None) -> None:
+    def record(self, value: float, at: float, context: Context | None) -> None:
         """Take a value, and the trace that it is an example of."""
-        if context is not None and self._tally.has_examples:
-            self.examples[bisect_left(self.bounds, value)] = Example(value, time_ns(), context)
-        self.record_all((value,))
+        if context is None:
+            self.values.append(value)
+        else:
+            self.traced.append((value, at, context))
+        if len(self.values) + len(self.traced) >= MANY:
+            self.add_up()
 
     def record_all(self, values: Sequence[float]) -> None:
         """Take some values."""
@@ -164,15 +172,29 @@ class Series:
     def add_up(self) -> None:
         """Enter the values that came since the last time into the books."""
         with self._lock:
-            values = self.values[:]
-            del self.values[: len(values)]  # others may append meanwhile
+            traced = _taken(self.traced)
+            values = _taken(self.values) + [value for value, _, _ in traced]
             if not values:
                 return
+            if self._tally.has_examples:
+                self._exemplify(traced)
             values.sort()
             ends = [0, *(bisect_right(values, bound) for bound in self.bounds), len(values)]
             counts = [end - begin for begin, end in pairwise(ends)]
             for book in self._tally.books:
                 book.enter(self, counts, values)
+
+    def _exemplify(self, traced: Sequence[Traced]) -> None:
+        now, bounds = time_ns(), self.bounds
+        for value, at, context in traced:
+            self.examples[bisect_left(bounds, value)] = Example(value, at, context, now)
+
+
+def _taken(found: list[T]) -> list[T]:
+    """Return what is in a list, and take it out: others may append meanwhile."""
+    taken = found[:]
+    del found[: len(taken)]
+    return taken
 
 
 @dataclass(slots=True)
@@ -236,7 +258,7 @@ class Book:
 
 
 def _point(series: Series, entry: Entry, began: int, now: int, reported: int) -> HistogramDataPoint:
-    examples = [example for example in list(series.examples.values()) if example.at > reported]
+    examples = [example for example in list(series.examples.values()) if example.entered > reported]
     return HistogramDataPoint(
         attributes=series.attributes,
         start_time_unix_nano=began,
@@ -253,7 +275,7 @@ def _point(series: Series, entry: Entry, began: int, now: int, reported: int) ->
 
 def _exemplar(example: Example) -> Exemplar:
     trace = get_current_span(example.context).get_span_context()
-    return Exemplar({}, example.value, example.at, trace.span_id, trace.trace_id)
+    return Exemplar({}, example.value, int(example.at * 1e9), trace.span_id, trace.trace_id)
 
 
 def _with(resource: ResourceMetrics, histograms: list[Metric]) -> ResourceMetrics:

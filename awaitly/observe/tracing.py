@@ -23,7 +23,6 @@ not recorded has no spans of steps; as it is current, the decision not to sample
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -31,11 +30,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import (
     Link,
-    NonRecordingSpan,
     Span,
-    SpanContext,
     StatusCode,
-    TraceFlags,
     TracerProvider,
 )
 from opentelemetry.util.types import AttributeValue
@@ -71,6 +67,7 @@ from awaitly.model.plain import brief, value_of
 from awaitly.model.secrets import Redact, redacted
 from awaitly.observe.beginnings import Beginnings, CallSpan, RunSpan
 from awaitly.observe.surviving import survive
+from awaitly.observe.traceparent import context_of, traceparent_of
 from awaitly.texts import valid
 
 WAITING: Final = 1000  # spans of starts that have not become runs here, and
@@ -206,7 +203,7 @@ class Tracing:
         about = run.span.get_span_context()
         if not about.is_valid:
             return ""
-        traceparent = f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
+        traceparent = traceparent_of(about)
         if len(self._begun) >= WAITING:
             self._drop_old(run.began - FRESH)
         self._begun[run_id, traceparent] = run
@@ -224,7 +221,7 @@ class Tracing:
         fact: Any = notice.fact  # a `RunStarted`
         run = self._begun.pop((notice.run, fact.trace), None)
         if run is None:
-            run = self._spans.run(notice.run, notice.workflow, _remote(fact.trace), fact.at)
+            run = self._spans.run(notice.run, notice.workflow, context_of(fact.trace), fact.at)
         if not self._know(run):
             return
         pinned = {names.VERSION: fact.version, names.PARENT: fact.parent, names.FORKED_FROM: fact.forked_from}
@@ -236,7 +233,7 @@ class Tracing:
 
     def _run_resumed(self, notice: Notice) -> None:
         fact: Any = notice.fact  # a `RunResumed`
-        first = trace.get_current_span(_remote(fact.trace)).get_span_context()
+        first = trace.get_current_span(context_of(fact.trace)).get_span_context()
         run = self._taking_over(notice.run, fact.at)
         if run is None:
             links = [Link(first)] if first.is_valid else None
@@ -486,16 +483,6 @@ class Tracing:
         if survive(error) and not self._failed:
             self._failed = True
             _log.exception("%s; further failures of it are not logged", what)
-
-
-def _remote(traceparent: str) -> Context:
-    """Return a context in the trace that a run began in; an empty one if there was none."""
-    parts = traceparent.split("-")
-    with suppress(ValueError, IndexError):
-        flags = TraceFlags(int(parts[3], 16))
-        about = SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=flags)
-        return trace.set_span_in_context(NonRecordingSpan(about), Context())
-    return Context()
 
 
 def _nanoseconds(at: float) -> int:
