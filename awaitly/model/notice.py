@@ -1,5 +1,6 @@
 """What observers are told."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -51,17 +52,36 @@ class Choosy(Protocol):
         """The kinds of facts that it is told of."""
 
 
-@runtime_checkable
-class Sorting(Protocol):
-    """A watcher that has a function for each kind of facts that it is told of."""
-
-    @property
-    def handlers(self) -> "Mapping[type[Fact], Watcher]":
-        """What is told of facts of a kind, in place of the watcher itself."""
-
-
 Watcher: TypeAlias = Callable[[Notice], object]
 """Told at once, on the event loop, in the context in which it happened: it must take microseconds."""
+
+
+class Sorting(ABC):
+    """A watcher that has a function for each kind of facts that it is told of.
+
+    It is told through these, with no call of its own between, unless a class derived from it has a ``__call__``.
+    """
+
+    @property
+    @abstractmethod
+    def handlers(self) -> Mapping[type[Fact], Watcher]:
+        """What is told of facts of a kind: the same as long as this lives."""
+
+    @property
+    def facts(self) -> Collection[type[Fact]]:
+        """The kinds of facts that it is told of."""
+        return self.handlers.keys()
+
+    def __call__(self, notice: Notice) -> None:
+        """Tell what is told of facts of that kind."""
+        handle = self.handlers.get(type(notice.fact))
+        if handle is not None:
+            handle(notice)
+
+    def told_directly(self, kind: type[Fact]) -> Watcher | None:
+        """Return what is told of facts of a kind, if anything is: itself, if it has a ``__call__`` of its own."""
+        handle = self.handlers.get(kind)
+        return handle if handle is None or type(self).__call__ is Sorting.__call__ else self
 
 
 def told(fact: Fact, error: BaseException | None) -> Fact:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from awaitly.model import attributes as names
@@ -60,29 +60,18 @@ class _Called(NamedTuple):
 class CallSpan:
     """The span of a call, and of its attempts."""
 
-    __slots__ = ("attempts", "began", "context", "failed", "first", "open", "plain", "span")
+    __slots__ = ("attempts", "began", "context", "failed", "first", "is_lost", "open", "plain", "span")
 
     def __init__(self, span: Span, plain: "PlainSpan | None", around: Context) -> None:
         self.span = span
         self.plain = plain  # the same, if it is one
+        self.is_lost = False  # it would not be sent, and stands for nothing but what is around it
         self.context = Context({**around, CURRENT: span})
         self.attempts = 0  # that have begun here
         self.first = 0  # the number of the first of them
         self.began = 0  # when it began
         self.failed: StepRetrying | None = None  # how it ended
         self.open: tuple[Span, ...] = ()  # of attempts under way
-
-
-class LostSpan(NonRecordingSpan):
-    """Takes the place of spans that would not be sent: what is in them is inside of what is around them."""
-
-    def __init__(self, around: SpanContext, sending: "Sender") -> None:
-        super().__init__(around)
-        self._sending = sending
-
-    def end(self, end_time: int | None = None) -> None:
-        """Count one as lost."""
-        self._sending.drop(1)
 
 
 class Sender(Protocol):
@@ -104,6 +93,9 @@ class Brief(Protocol):
 
     def begin(self, subject: "Subject", around: Context, parent: SpanContext, at: int) -> "PlainSpan | None":
         """Begin a plain span, if it may be one."""
+
+    def lost(self, around: SpanContext) -> Span:
+        """Return what takes the place of spans in another one that would not be sent."""
 
 
 class Beginnings:
@@ -129,7 +121,7 @@ class Beginnings:
         """Begin the span of a call with its first fact."""
         brief = self._brief
         if brief is not None and brief.sending.is_stuck:
-            return self._lost(brief.sending, run, fact, around)
+            return self._lost(brief, run, fact, around)
         subject = _new(_Called, (run.id, run.workflow, fact.step, fact.call))
         plain: PlainSpan | None = None
         if brief is not None:
@@ -139,14 +131,21 @@ class Beginnings:
         call = run.calls[fact.call] = CallSpan(span, plain, around)
         return call
 
-    def _lost(self, sending: Sender, run: RunSpan, fact: Any, around: Context) -> CallSpan:
+    def _lost(self, brief: Brief, run: RunSpan, fact: Any, around: Context) -> CallSpan:
         """Return what stands for a call whose span would not be sent."""
-        if around is not run.context:  # but for a span of the body's
-            lost = CallSpan(LostSpan(trace.get_current_span(around).get_span_context(), sending), None, around)
-        else:
-            lost = run.lost = run.lost or CallSpan(LostSpan(run.about, sending), None, around)
-        run.calls[fact.call] = lost
-        return lost
+        call = run.lost if around is run.context else None  # the body may have spans of its own around it
+        if call is None:
+            call = CallSpan(brief.lost(trace.get_current_span(around).get_span_context()), None, around)
+            call.is_lost = True
+            if around is run.context:
+                run.lost = call
+        run.calls[fact.call] = call
+        return call
+
+    def lose(self) -> None:
+        """Count the span of a call as lost."""
+        if self._brief is not None:
+            self._brief.sending.drop(1)
 
     def attempt(self, run: RunSpan, call: CallSpan, step: str, attempt: int, at: int) -> Span:
         """Begin the span of one of several attempts of a call."""

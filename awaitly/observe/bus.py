@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
-from types import MethodType
 from typing import TypeAlias
 
 from awaitly.model.facts import Fact
@@ -42,6 +41,7 @@ class Bus:
         self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
         self._told: dict[type[Fact], tuple[Watcher, ...]] = {}  # by kind of facts; also the feeds
+        self._whose: dict[int, Watcher] = {}  # by the id of what is told
         self._failed: set[int] = set()
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
@@ -61,13 +61,16 @@ class Bus:
 
     def wants(self, kind: type[Fact]) -> bool:
         """Return whether anybody is told of facts of a kind; otherwise they need not be made."""
-        return bool(self._told_of(kind))
+        return bool(self._told.get(kind) or self._told_of(kind))
 
     def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
-        told = self._told[kind] = (
-            *(handler for watcher in self._watchers if (handler := _handler(watcher, kind)) is not None),
-            *(feed.put for feed in self._feeds if _takes(feed.sink, kind)),
-        )
+        watching: list[Watcher] = []
+        for watcher in self._watchers:
+            handler = _handler(watcher, kind)
+            if handler is not None:
+                watching.append(handler)
+                self._whose[id(handler)] = watcher
+        told = self._told[kind] = (*watching, *(feed.put for feed in self._feeds if _takes(feed.sink, kind)))
         return told
 
     @property
@@ -92,7 +95,7 @@ class Bus:
             feed.join(until)
 
     def _complain(self, told: Watcher) -> None:
-        watcher = told.__self__ if isinstance(told, MethodType) else told
+        watcher = self._whose.get(id(told), told)
         if id(watcher) not in self._failed:
             self._failed.add(id(watcher))
             _log.exception("%s failed to watch a run; further failures of it are not logged", _name(watcher))
@@ -175,7 +178,7 @@ class _Feed:
 def _handler(watcher: Watcher, kind: type[Fact]) -> Watcher | None:
     """Return what is told of facts of a kind, if a watcher wants to know of them."""
     if isinstance(watcher, Sorting):
-        return watcher.handlers.get(kind)
+        return watcher.told_directly(kind)
     return watcher if _takes(watcher, kind) else None
 
 

@@ -12,7 +12,7 @@ How values get into histograms is another module's business: :mod:`awaitly.obser
 up, :mod:`awaitly.observe.recording` where somebody else does.
 """
 
-from collections.abc import Callable, Iterable, Mapping, MutableSequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -45,7 +45,7 @@ from awaitly.model.facts import (
     StepHedged,
     StepRetrying,
 )
-from awaitly.model.notice import Notice, Watcher
+from awaitly.model.notice import Notice, Sorting, Watcher
 from awaitly.observe.instruments import (
     BREAKER_REJECTIONS,
     BREAKER_STATE,
@@ -117,7 +117,7 @@ class Gauges:
     lag: Callable[[], float] | None = None
 
 
-class Metrics:
+class Metrics(Sorting):
     """A watcher that counts and measures.
 
     Args:
@@ -130,6 +130,7 @@ class Metrics:
         self._provider = meter_provider
         self._report = report_of(meter_provider)
         self._report.join(self)
+        self._tallied = isinstance(meter_provider, Tallying)
         self._line = meter_provider.series if isinstance(meter_provider, Tallying) else self._report.line
         self._commits = self._line(COMMIT_DURATION, {})
         self._outcomes: dict[tuple[str, str, str, str], Line] = {}  # by workflow, step, outcome and source
@@ -143,6 +144,7 @@ class Metrics:
     @property
     def handlers(self) -> Mapping[type[Fact], Watcher]:
         """What counts and measures facts of a kind."""
+        # Not kept: they know this, which has to be gone as soon as nobody has it any more.
         handlers: dict[type[Fact], Watcher] = {
             kind: partial(self._handle, handle) for kind, handle in _HANDLERS.items()
         }
@@ -157,12 +159,6 @@ class Metrics:
         """Ask these from now on for what nobody was given for when this was made; None asks nobody else."""
         own = {field.name: known for field in fields(Gauges) if (known := getattr(self._given, field.name)) is not None}
         self._gauges = replace(gauges or Gauges(), **own)
-
-    def __call__(self, notice: Notice) -> None:
-        """Count and measure what happened."""
-        handle = self.handlers.get(type(notice.fact))
-        if handle is not None:
-            handle(notice)
 
     def _handle(self, handle: "_Handler", notice: Notice) -> None:
         handle(self, notice, notice.fact)
@@ -219,21 +215,18 @@ class Metrics:
     def _step_finished(self, notice: Notice) -> None:
         fact: Any  # a `StepFinished`
         run, workflow, fact, error = notice
-        line = self._outcomes.get((workflow, fact.step, fact.ending, fact.source))
+        line: Any = self._outcomes.get((workflow, fact.step, fact.ending, fact.source))
         if line is None:
             line = self._outcome(workflow, fact.step, fact.ending.value, fact.source)
         seconds = fact.seconds if fact.seconds > 0 else 0.0  # the wall clock may be set back
         context = self._contexts.get(run)
-        # In place: a call of a function takes as long as all the rest.
-        taken: MutableSequence[Any]
-        if context is None:
-            taken = line.values
-            taken.append(seconds)
+        if self._tallied:  # it takes them in place
+            taken = line.values if context is None else line.traced
+            taken.append(seconds if context is None else (seconds, fact.at, context))
+            if len(taken) >= line.many:
+                line.add_up()
         else:
-            taken = line.traced
-            taken.append((seconds, fact.at, context))
-        if len(taken) >= line.many:
-            line.add_up()
+            line.record(seconds, fact.at, context)
         if error is not None and _timed_out(error):
             self.count(STEP_TIMEOUTS, notice, fact)
 

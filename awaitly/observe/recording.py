@@ -5,7 +5,7 @@ all the rest. So values are recorded in batches: when one is full, and before so
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -21,38 +21,36 @@ from awaitly.observe.instruments import COMMIT_FACTS, INSTRUMENTS, METER, Instru
 BATCH = 100  # values that are recorded at once: half a millisecond of the event loop
 
 
-Traced: TypeAlias = tuple[float, float, Context]
-"""A value, when it came to be (seconds since the epoch), and the trace that it is an example of."""
-
-
 class Line(Protocol):
     """What takes the values of a histogram that have the same attributes."""
 
-    many: int  # values are too many
-
-    @property
-    def values(self) -> MutableSequence[float]:
-        """Those in no trace that are still to be added up: others may be appended."""
-
-    @property
-    def traced(self) -> MutableSequence[Traced]:
-        """Likewise, those in traces."""
-
-    def add_up(self) -> None:
-        """Add up what is still to be."""
-
     def record(self, value: float, at: float, context: Context | None) -> None:
-        """Take a value, and the trace that it is an example of."""
+        """Take a value that came to be at a time (seconds since the epoch), and the trace that it is an example of."""
 
     def record_all(self, values: Sequence[float]) -> None:
         """Take some values."""
+
+
+Traced: TypeAlias = tuple[float, float, Context]
+"""A value, when it came to be, and the trace that it is an example of."""
+
+
+class Tallied(Line, Protocol):
+    """One to whose values others may be appended in place, as a call of a function takes as long as all the rest."""
+
+    values: list[float]  # in no trace, that are still to be added up
+    traced: list[Traced]  # in traces
+    many: int  # are too many
+
+    def add_up(self) -> None:
+        """Add up what is still to be."""
 
 
 @runtime_checkable
 class Tallying(Protocol):
     """A meter provider that adds histograms up by itself."""
 
-    def series(self, row: Instrument, attributes: Mapping[str, str]) -> Line:
+    def series(self, row: Instrument, attributes: Mapping[str, str]) -> Tallied:
         """Return what takes the values of a histogram that have these attributes."""
 
 
@@ -72,13 +70,13 @@ class Report:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = (provider or get_meter_provider()).get_meter(METER)
+        self.pending: _Pending = deque()
         self.stored = 0  # facts
         self.counters = {
             row: meter.create_counter(row.name, row.unit, row.description)
             for row in INSTRUMENTS if row.kind is Kind.COUNTER
         }  # fmt: skip
         self._records: dict[Instrument, _Record] = {}
-        self._lines: dict[tuple[Instrument, frozenset[tuple[str, str]]], _Line] = {}
         self._members: WeakValueDictionary[int, Answering] = WeakValueDictionary()
         for row in INSTRUMENTS:
             ask = [partial(self._answers, row)]
@@ -98,16 +96,15 @@ class Report:
 
     def line(self, row: Instrument, attributes: Mapping[str, str]) -> Line:
         """Return what takes the values of a histogram that have these attributes."""
-        key = row, frozenset(attributes.items())
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines.setdefault(key, _Line(self._records[row], attributes))
-        return line
+        return _Line(self, self._records[row], attributes)
 
     def flush(self) -> None:
-        """Record what is still to be."""
-        for line in list(self._lines.values()):
-            line.add_up()
+        """Record what is pending. Two threads may do it at once: each takes what the other has not."""
+        take = self.pending.popleft
+        with suppress(IndexError):
+            while True:
+                record, value, attributes, context = take()
+                record(value, attributes, context)
 
     def _answers(self, row: Instrument, options: CallbackOptions) -> list[Observation]:
         self.flush()  # somebody collects, and these are asked first
@@ -123,44 +120,28 @@ class Report:
 
 
 _Record: TypeAlias = Callable[[float, Mapping[str, str], Context], None]
+_Pending: TypeAlias = "deque[tuple[_Record, float, Mapping[str, str], Context]]"
 
 _NOWHERE = set_span_in_context(INVALID_SPAN, Context())  # an empty one would stand for the current one
 
 
 class _Line:
-    """Two threads may add up at once: each takes what the other has not."""
+    __slots__ = ("_attributes", "_pending", "_record", "_report")
 
-    __slots__ = ("_attributes", "_record", "traced", "values")
-
-    many = BATCH
-
-    def __init__(self, record: _Record, attributes: Mapping[str, str]) -> None:
-        self.values: deque[float] = deque()
-        self.traced: deque[Traced] = deque()
+    def __init__(self, report: Report, record: _Record, attributes: Mapping[str, str]) -> None:
+        self._report = report
+        self._pending = report.pending
         self._record = record
         self._attributes = attributes
 
     def record(self, value: float, at: float, context: Context | None) -> None:
-        if context is None:
-            self.values.append(value)
-        else:
-            self.traced.append((value, at, context))
-        if len(self.values) + len(self.traced) >= BATCH:
-            self.add_up()
+        self._pending.append((self._record, value, self._attributes, context or _NOWHERE))
+        if len(self._pending) >= BATCH:
+            self._report.flush()
 
     def record_all(self, values: Sequence[float]) -> None:
-        self.values.extend(values)
-        if len(self.values) >= BATCH:
-            self.add_up()
-
-    def add_up(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._record(self.values.popleft(), self._attributes, _NOWHERE)
-        with suppress(IndexError):
-            while True:
-                value, _, context = self.traced.popleft()
-                self._record(value, self._attributes, context)
+        for value in values:
+            self.record(value, 0.0, None)
 
 
 _of_the_global: list[Report] = []

@@ -42,15 +42,16 @@ class Sending(BatchSpanProcessor):
 
     Args:
         exporter: Is given what has ended, some at a time.
+        sheds: Whether spans that would not be sent need not be made, as nobody else sees them.
     """
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, *, sheds: bool = False) -> None:
         # Of what is counted, and of the plain spans that are to be sent. What the garbage collector finalizes while it
         # is held may have spans, too: so it can be taken twice.
         self.lock = threading.RLock()
         self.dropped = 0
-        self.sheds = True  # whether spans that would not be sent need not be made: nobody else sees them
-        self.is_stuck = False  # there is no room, and has not been for a while: they would not be sent
+        self.is_stuck = False  # spans that begin now would not be sent, and need not be made
+        self._sheds = sheds
         self._full_since: float | None = None  # on the monotonic clock
         self._handed = 0
         self._taken = 0
@@ -72,25 +73,29 @@ class Sending(BatchSpanProcessor):
             fits = self._handed - self._taken < self._room and not self._is_over
             if fits:
                 self._handed += 1
+            else:
+                self._no_room(monotonic())
         if fits:
             super().on_end(cast(ReadableSpan, span))  # which asks whether it is sampled, and does not look at it again
             return
         self.drop(1)
-        if not self._is_over:
-            self._no_room(monotonic())
-
-    def _no_room(self, now: float) -> None:
-        with self.lock:
-            if self._full_since is None:
-                self._full_since = now
-            self.is_stuck = self.sheds and now - self._full_since > STUCK
-        if now - self._said >= SILENCE:
-            self._said = now
+        if not self._is_over and monotonic() - self._said >= SILENCE:
+            self._said = monotonic()
             _log.warning(
                 "%d spans wait to be sent, as many as may: what ends now is lost, and counted (awaitly.spans.dropped);"
                 " the endpoint is away, or slower than spans are made",
                 self._room,
             )
+
+    def _no_room(self, now: float) -> None:
+        if self._full_since is None:
+            self._full_since = now
+        self.is_stuck = self._sheds and not self._is_over and now - self._full_since > STUCK
+
+    def shed_no_more(self) -> None:
+        """Have all spans made from now on: somebody else sees them."""
+        with self.lock:
+            self._sheds = self.is_stuck = False
 
     def shutdown(self) -> None:
         """Send what is in the queue; what ends later is not sent."""

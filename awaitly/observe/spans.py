@@ -57,6 +57,7 @@ UNUSUAL: Final = ("OTEL_ATTRIBUTE_", "OTEL_SPAN_", "OTEL_PYTHON_SDK_INTERNAL_MET
 """Variables that have something done for each span: limits of what it may have, and the SDK's own metrics."""
 
 _log = logging.getLogger("awaitly")
+_NO_RESOURCE = Resource({})
 _new = tuple.__new__  # the SDK's ids are checked to be ids
 
 
@@ -69,15 +70,16 @@ class PlainProvider(TracerProvider):
     """
 
     def __init__(self, exporter: SpanExporter, resource: Resource | None = None) -> None:
-        self.sending = Sending(exporter)
-        self.ids = _Ids()
         self.is_plain = _is_usual()
+        self.sending = Sending(exporter, sheds=self.is_plain)
+        self.ids = _Ids()
         super().__init__(resource=resource, shutdown_on_exit=False, id_generator=self.ids)
         super().add_span_processor(self.sending)
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Let another one see all spans from now on, which the SDK then makes."""
-        self.is_plain = self.sending.sheds = self.sending.is_stuck = False
+        self.is_plain = False
+        self.sending.shed_no_more()
         super().add_span_processor(span_processor)
 
     def get_tracer(
@@ -96,7 +98,7 @@ class PlainProvider(TracerProvider):
 
 
 class Subject(Protocol):
-    """What a span is of, and says of itself; it is kept until the span is sent, so nothing may hang on it."""
+    """What a span is of, and says of itself; it is kept until the span is sent, so nothing else may hang on it."""
 
     def name(self) -> str:
         """Return what the span is called."""
@@ -268,11 +270,21 @@ class PlainSpan(Span):
             return self._made
 
 
+class LostSpan(NonRecordingSpan):
+    """Takes the place of spans that would not be sent: what is in them is inside of what is around them."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what a span of the SDK has, and the API does not know: code that looks must not fail of a lost one."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(ReadableSpan("lost", self.get_span_context(), resource=_NO_RESOURCE, attributes={}), name)
+
+
 class _Named(NamedTuple):
     """The subject of a span that somebody begins in OpenTelemetry's way."""
 
     called: str
-    about: Mapping[str, AnyValue]
+    about: dict[str, AnyValue]
 
     def name(self) -> str:
         return self.called
@@ -311,7 +323,7 @@ class _Tracer(Tracer):
         span: Span | None = None
         usual = kind is SpanKind.INTERNAL and not links and record_exception and set_status_on_exception
         if usual and start_time is not None:
-            subject, parent = _Named(name, attributes or {}), get_current_span(around).get_span_context()
+            subject, parent = _Named(name, dict(attributes or {})), get_current_span(around).get_span_context()
             if parent.is_valid:
                 span = self.begin(subject, around, parent, start_time)
             elif self.provider.is_plain and self._first is not None:
@@ -330,6 +342,10 @@ class _Tracer(Tracer):
             return None
         about = (trace_id, getrandbits(64) or self._new_id(), False, flags, state, True)
         return PlainSpan(self, subject, around, parent, _new(SpanContext, about), at)
+
+    def lost(self, around: SpanContext) -> LostSpan:
+        """Return what takes the place of spans in another one that would not be sent."""
+        return LostSpan(around)
 
     def _root(self, subject: _Named, around: Context, at: int, first: SpanContext) -> Span:
         """Begin a trace, as the SDK has begun the first one that it sampled."""

@@ -140,9 +140,7 @@ class Example(NamedTuple):
 class Series:
     """The values of a histogram that have the same attributes: any thread may add them up, and report them."""
 
-    __slots__ = ("_lock", "_tally", "attributes", "bounds", "examples", "row", "traced", "values")
-
-    many = MANY
+    __slots__ = ("_lock", "_tally", "attributes", "bounds", "examples", "many", "row", "traced", "values")
 
     def __init__(self, tally: Tally, row: Instrument, attributes: Mapping[str, str]) -> None:
         self.row = row
@@ -150,6 +148,7 @@ class Series:
         self.bounds = row.bounds
         self.values: list[float] = []
         self.traced: list[Traced] = []
+        self.many = MANY
         self.examples: dict[int, Example] = {}  # the latest, by bucket
         self._tally = tally
         self._lock = Lock()

@@ -62,7 +62,7 @@ from awaitly.model.facts import (
     StepRetrying,
     StepStarted,
 )
-from awaitly.model.notice import Notice, Watcher
+from awaitly.model.notice import Notice, Sorting, Watcher
 from awaitly.model.plain import brief, value_of
 from awaitly.model.secrets import Redact, redacted
 from awaitly.observe.beginnings import Beginnings, CallSpan, RunSpan
@@ -118,7 +118,7 @@ EVENTS: Final[Mapping[type[Fact], tuple[str, Mapping[str, str]]]] = {
 _log = logging.getLogger("awaitly")
 
 
-class Tracing:
+class Tracing(Sorting):
     """A watcher that makes spans of runs, steps, attempts and children. Without an SDK it does next to nothing.
 
     Args:
@@ -158,7 +158,7 @@ class Tracing:
             RunReleased: self._run_released,
             **{kind: self._happened for kind in EVENTS if kind is not StepRetrying},
         }
-        self.handlers: Mapping[type[Fact], Watcher] = {
+        self._handlers: Mapping[type[Fact], Watcher] = {
             RunStarted: self._run_started,
             RunResumed: self._run_resumed,
             StepStarted: self._step_started,
@@ -185,11 +185,10 @@ class Tracing:
         """Return what makes current again what is current now."""
         return partial(attach, get_current())
 
-    def __call__(self, notice: Notice) -> None:
-        """Begin, mark or end the span that a fact is about."""
-        handle = self.handlers.get(type(notice.fact))
-        if handle is not None:
-            handle(notice)
+    @property
+    def handlers(self) -> Mapping[type[Fact], Watcher]:
+        """What begins, marks or ends the span that facts of a kind are about."""
+        return self._handlers
 
     def _in_run(self, handle: Callable[[RunSpan, Any, BaseException | None], None], notice: Notice) -> None:
         run = self._runs.get(notice.run)
@@ -288,6 +287,8 @@ class Tracing:
         del self._runs[run.id]
         at = _nanoseconds(fact.at)
         for call in run.calls.values():
+            if call.is_lost:
+                self._spans.lose()
             for span in (*call.open, call.span):
                 span.set_attribute(names.OUTCOME, INTERRUPTED)
                 span.end(at)
@@ -304,7 +305,7 @@ class Tracing:
         call = run.calls.get(fact.call)
         if call is None:  # the body may have spans of its own around it
             call = self._spans.call(run, fact, get_current(), at)
-        if call is run.lost:
+        if call.is_lost:
             attach(call.context)
             return
         call.attempts += 1
@@ -335,7 +336,7 @@ class Tracing:
 
     def _step_retrying(self, run: RunSpan, fact: StepRetrying, error: BaseException | None) -> None:
         call = run.calls.get(fact.call)
-        if call is None or call is run.lost:
+        if call is None or call.is_lost:
             return  # not recorded
         if call.attempts == 1 and call.failed is None:  # a later one may have been refused
             call.failed = fact
@@ -353,8 +354,8 @@ class Tracing:
         if call is None:
             call = self._spans.call(run, fact, run.context, _nanoseconds(fact.at - fact.seconds))
         del run.calls[fact.call]
-        if call is run.lost:
-            call.span.end()
+        if call.is_lost:
+            self._spans.lose()
             return
         span, at = call.span, int(fact.at * 1e9)
         well = fact.ending is Ending.VALUE and fact.attempts == 1 and not (fact.source or fact.variant or call.open)
@@ -393,6 +394,9 @@ class Tracing:
         call = run.calls.pop(fact.call, None)
         if call is None:
             return  # it had not begun
+        if call.is_lost:
+            self._spans.lose()
+            return
         for span in call.open:
             span.set_attribute(names.OUTCOME, Ending.CANCELLED.value)
             span.end(_nanoseconds(fact.at))
@@ -407,6 +411,8 @@ class Tracing:
         if not run.recording:
             return
         span = self._about(run, fact) if hasattr(fact, "call") else run.span
+        if span is None:
+            return
         name, fields = EVENTS[type(fact)]
         about = {attribute: getattr(fact, field) for field, attribute in fields.items()}
         about = {
@@ -417,13 +423,13 @@ class Tracing:
         span.add_event(name, about, _nanoseconds(fact.at))
         self._enriched(span, fact)
 
-    def _about(self, run: RunSpan, fact: Any) -> Span:
-        """Return the span of the call that a fact is about, which may be the first fact of it."""
+    def _about(self, run: RunSpan, fact: Any) -> Span | None:
+        """Return the span of the call that a fact is about, which may be the first fact of it; None: it is lost."""
         call = run.calls.get(fact.call)
         if call is None:
             began = fact.at - fact.seconds if isinstance(fact, LimiterWaited) else fact.at
             call = self._spans.call(run, fact, get_current(), _nanoseconds(began))
-        return call.span
+        return None if call.is_lost else call.span
 
     def _explain(
         self, span: Span, fact: StepFinished | RunFinished, error: BaseException | None, *, told: bool = False

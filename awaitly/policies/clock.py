@@ -1,8 +1,8 @@
 """The clock of the machine."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from time import monotonic, time
 
 from awaitly.model.clock import Clock, Timer
 
@@ -10,9 +10,13 @@ from awaitly.model.clock import Clock, Timer
 class SystemClock:
     """Time as the operating system tells it; timers belong to the running event loop."""
 
-    # The functions themselves: they are asked several times a step.
-    time = staticmethod(time)
-    monotonic = staticmethod(monotonic)
+    def time(self) -> float:
+        """Return the wall-clock time in seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go backwards."""
+        return time.monotonic()
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         """Run ``callback`` on the running loop after ``delay`` seconds."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from awaitly import Ok, Runtime, step, workflow
 from awaitly.model.facts import Committed, Ending, Fact, LeaseLapsed, RunFinished, StepFinished, StepStarted
-from awaitly.model.notice import Notice
+from awaitly.model.notice import Notice, Sorting, Watcher
 from awaitly.observe.bus import CAPACITY, Bus, Sink
 from awaitly.observe.health import Health
 from awaitly.observe.logs import Journalist
@@ -140,15 +140,16 @@ def test_whatever_a_watcher_raises_harms_nobody(raised: type[BaseException], cap
     assert caplog.text.count("failed to watch a run") == 1
 
 
-class Sorted:
+class Sorted(Sorting):
     """A watcher that has a function for each kind of facts."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.handlers = {LeaseLapsed: self._lapsed, StepStarted: self._failing}
 
-    def __call__(self, notice: Notice) -> None:
-        raise AssertionError("its functions are told")
+    @property
+    def handlers(self) -> Mapping[type[Fact], Watcher]:
+        """Each time new ones."""
+        return {LeaseLapsed: partial(self._lapsed), StepStarted: self._failing, Committed: self._failing}
 
     def _lapsed(self, notice: Notice) -> None:
         self.told.append(f"lapsed {notice.run}")
@@ -166,13 +167,54 @@ def test_a_watcher_with_functions_by_kind_is_told_through_them_and_complained_of
     async def story() -> None:
         bus = Bus(watchers=[watcher])
         started = StepStarted(at=1.0, call="a", step="a")
-        for fact in (LeaseLapsed(at=1.0), started, started, RunFinished(at=1.0, ending=Ending.VALUE, payload=b"")):
+        committed = Committed(at=1.0, facts=1, seconds=[0.1])
+        ended = RunFinished(at=1.0, ending=Ending.VALUE, payload=b"")
+        for fact in (LeaseLapsed(at=1.0), started, started, committed, ended):
             bus.publish("r", "w", fact)
 
     asyncio.run(story())
 
-    assert watcher.told == ["lapsed r", "failing r", "failing r"]
-    assert caplog.text.count("Sorted failed to watch a run") == 1
+    assert watcher.told == ["lapsed r", *["failing r"] * 3]
+    assert caplog.text.count("Sorted failed to watch a run") == caplog.text.count("failed to watch") == 1
+
+
+class Counting(Sorted):
+    """One that has a word in whatever is told."""
+
+    def __call__(self, notice: Notice) -> None:
+        self.told.append("counted")
+        super().__call__(notice)
+
+
+class Named:
+    """A watcher that has something else under that name, and watchers inside."""
+
+    def __init__(self, *inside: Watcher) -> None:
+        self.handlers = list(inside)
+
+    def __call__(self, notice: Notice) -> None:
+        for watcher in self.handlers:
+            watcher(notice)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_watcher_that_has_a_word_in_whatever_is_told_is_not_passed_over(wrapped: bool) -> None:
+    watcher = Counting()
+
+    async def story() -> None:
+        bus = Bus(watchers=[Named(watcher) if wrapped else watcher])
+        bus.publish("r", "w", LeaseLapsed(at=1.0))
+
+    asyncio.run(story())
+
+    assert watcher.told == ["counted", "lapsed r"]
+
+
+@pytest.mark.parametrize("kind", [Tracing, Metrics])
+def test_what_a_watcher_of_ours_is_told_of_can_be_asked(kind: type[Sorting]) -> None:
+    watcher = kind()
+
+    assert set(watcher.facts) == set(watcher.handlers) >= {StepFinished, RunFinished}
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])

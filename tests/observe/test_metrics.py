@@ -314,7 +314,8 @@ def test_many_steps_are_recorded_without_waiting_for_somebody_to_collect(measure
 
     measured.tell(*(Notice("run", "checkout", finished("charge")) for _ in range(5 * many + 3)))
 
-    assert [len(line.values) < line.many for line in measured.watch._outcomes.values()] == [True]
+    assert len(measured.watch._report.pending) < many
+    assert all(len(getattr(line, "values", ())) < many for line in measured.watch._outcomes.values())
     assert measured.numbers("awaitly.step.duration") == {"checkout charge value": 5 * many + 3}
 
 

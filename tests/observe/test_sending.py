@@ -1,5 +1,6 @@
 """Spans for which there is no room are counted and said, and harm nobody."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from typing import Any, TypeVar
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from awaitly import Retry, Runtime, current, step, workflow
+from awaitly import Retry, Runtime, current, race, step, workflow
 from awaitly.observe import sending
 from awaitly.observe.sending import dropped
 from awaitly.observe.spans import PlainProvider
@@ -209,6 +210,7 @@ class Stuck:
     provider: PlainProvider
     exporter: Blocked
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(auto=True))
+    options: dict[str, Any] = field(default_factory=dict)
 
     def runs(self, *failures: int) -> None:
         async def story() -> None:
@@ -219,7 +221,7 @@ class Stuck:
         self.play(story())
 
     def runtime(self) -> Runtime:
-        return Runtime(Settings(store="memory://"), watchers=[Tracing(self.provider)], clock=self.clock)
+        return Runtime(Settings(store="memory://"), watchers=[Tracing(self.provider, **self.options)], clock=self.clock)
 
     def play(self, story: Coroutine[Any, Any, T]) -> T:
         seen.clear()
@@ -298,17 +300,94 @@ def test_a_short_burst_costs_no_more_spans_than_those_for_which_there_is_no_room
     provider.shutdown()
 
 
-def test_what_is_done_in_a_step_without_a_span_is_inside_of_a_span_of_the_body(stuck: Stuck) -> None:
-    @workflow
-    async def around_it() -> int:
-        with stuck.provider.get_tracer("mine").start_as_current_span("mine") as span:
-            await charge(1)
-            return span.get_span_context().span_id
+@workflow
+async def in_a_span(failures: int) -> int:
+    with trace.get_tracer("mine", tracer_provider=MINE).start_as_current_span("mine") as span:
+        await charge(failures)
+        return span.get_span_context().span_id
+
+
+MINE = TracerProvider(shutdown_on_exit=False)
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+def test_what_is_done_in_a_step_without_a_span_is_inside_of_a_span_of_the_body(stuck: Stuck, recovers: bool) -> None:
+    """Whatever becomes of the endpoint while the step is tried again."""
 
     async def story() -> int:
         async with stuck.runtime() as rt:
-            return (await rt.run(around_it)).unwrap()
+            run = await rt.start(in_a_span, 2)
+            await stuck.clock.advance(0.5)
+            if recovers:
+                stuck.sent()
+            return (await run.result()).unwrap()
 
     mine = stuck.play(story())
 
-    assert seen[0] == (False, mine)
+    assert seen == [(False, mine)] * 3
+    assert [name for name in stuck.sent() if "charge" in name] == []
+
+
+def test_code_that_looks_at_the_span_of_a_step_does_not_fail_where_it_is_lost(stuck: Stuck) -> None:
+    looked: list[Any] = []
+
+    @step
+    async def look() -> None:
+        span: Any = trace.get_current_span()
+        readable = {name for name in dir(ReadableSpan) if not name.startswith("_")} - {"instrumentation_info"}
+        looked.extend((name, getattr(span, name)) for name in readable)
+        span.end()  # as `use_span(end_on_exit=True)` does
+
+    @workflow
+    async def looking() -> None:
+        await look()
+
+    before = stuck.provider.sending.dropped
+
+    async def story() -> None:
+        async with stuck.runtime() as rt:
+            (await rt.run(looking)).unwrap()
+
+    stuck.play(story())
+
+    assert {"name", "attributes", "parent", "start_time", "resource"} <= {name for name, _ in looked}
+    assert stuck.provider.sending.dropped == before + 2  # the step and its run
+
+
+def test_nobody_is_asked_to_enrich_a_span_that_is_lost(stuck: Stuck) -> None:
+    facts: list[str] = []
+    stuck.options = {"enrich": lambda span, fact: facts.append(type(fact).__name__)}
+
+    stuck.runs(1)
+
+    assert facts == ["RunStarted", "RunFinished"]
+
+
+@workflow
+async def hurried() -> None:
+    await race(hang(), charge(0))
+
+
+@step(effect="read")
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+@workflow
+async def patient() -> None:
+    await hang()
+
+
+def test_a_step_that_is_cancelled_and_one_that_its_run_leaves_are_counted_once(stuck: Stuck) -> None:
+    before = stuck.provider.sending.dropped
+
+    async def story() -> None:
+        async with stuck.runtime() as rt:
+            (await rt.run(hurried)).unwrap()
+            await rt.start(patient)
+            await stuck.clock.advance(1)
+            await rt.shutdown(timeout=0)
+
+    stuck.play(story())
+
+    assert stuck.provider.sending.dropped == before + 3 + 2

@@ -158,6 +158,16 @@ def test_whatever_is_done_with_a_plain_span_is_exported_as_the_sdk_would_have_it
     made.provider.shutdown()
 
 
+def test_what_is_said_of_a_span_at_its_begin_is_what_that_was_then(made: Made) -> None:
+    mine: dict[str, Any] = {"number": 1}
+    span: Any = made.tracer.start_span("mine", made.around, attributes=mine, start_time=BEGAN)
+
+    mine["number"] = 2
+    span.end(ENDED)
+
+    assert dict(span.attributes) == {"number": 1}
+
+
 @pytest.mark.parametrize("unusual", [False, True])
 def test_a_trace_that_it_begins_has_ids_of_its_own_and_keeps_them_whoever_makes_it(made: Made, unusual: bool) -> None:
     one, other = another_root(made.tracer), another_root(made.tracer)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +38,7 @@ from awaitly import (
 from awaitly.model import attributes as names
 from awaitly.model.attributes import MEANINGS
 from awaitly.model.facts import Ending, Fact, RunFinished, RunStarted, StepFinished, StepStarted
-from awaitly.model.notice import Notice, Watcher
+from awaitly.model.notice import Notice
 from awaitly.observe.otlp import providers
 from awaitly.observe.tracing import EVENTS, FRESH, MOST, WAITING, Tracing
 from awaitly.persist.ports import Store
@@ -659,12 +658,11 @@ class Mortal(Tracing):
 
     def __init__(self, life: Life, provider: AnyProvider, *, time: Callable[[], float]) -> None:
         super().__init__(provider, time=time)
+        self._life = life
 
-        def alive(handle: Watcher, notice: Notice) -> None:
-            if not life.dead:
-                handle(notice)
-
-        self.handlers = {kind: partial(alive, handle) for kind, handle in self.handlers.items()}
+    def __call__(self, notice: Notice) -> None:
+        if not self._life.dead:
+            super().__call__(notice)
 
 
 def test_a_run_that_another_process_resumes_is_linked_to_its_first_trace(world: World) -> None:
