@@ -17,7 +17,7 @@ from typing import Any
 
 import document
 import machine
-from watched import PAUSE, SHORT, STEPS, Size
+from watched import PAUSE, RATE, SHORT, STEPS, Size
 
 STORES = tuple(STEPS)
 HERE = Path(__file__).resolve().parent
@@ -27,6 +27,7 @@ BUSY = {
     "p50": ("µs a step, median", 0), "p99": ("99 of 100", 0), "rate": ("steps a second", 0), "lost": ("lost", 0)
 }  # fmt: skip
 WAITING = {"wait50": ("ms a step, median", 1), "wait99": ("99 of 100", 1), "waiting": ("steps a second", 0)}
+ARRIVING = {"arrived50": ("ms a step, median", 1), "arrived99": ("99 of 100", 1), "arrived": ("steps a second", 0)}
 PACKAGES = ("opentelemetry-sdk", "structlog")
 
 Sample = Mapping[str, Any]
@@ -39,7 +40,7 @@ class NotMeasured(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    size = Size(turns=1, waves=1, together=5, part=50, calls=1_000) if options.quick else Size()
+    size = Size(turns=1, waves=1, together=5, arriving=5, part=50, calls=1_000) if options.quick else Size()
     repetitions = options.repetitions or (1 if options.quick else 5)
 
     try:
@@ -76,11 +77,14 @@ def render(samples: Sequence[Sample], size: Size, where: str, command: str) -> s
         " right after the same with nobody; time is that of the processor, in all threads, so what an exporter or a log"
         " file gets later is in it. Second: such a run by the clock on the wall, then"
         f" {size.together} runs of {SHORT} steps at once, {size.waves} times; the steps do nothing, so the processor is"
-        f" what limits them. Third: as many runs, whose steps wait {PAUSE * 1e3:.0f} ms for somebody. The runs have"
-        f" {lengths} steps. A sink may lag 10,000 notices behind, an exporter 2,048 spans; what is lost is counted over"
+        f" what limits them. Third: as many runs, whose steps wait {PAUSE * 1e3:.0f} ms for somebody. Fourth: such runs at"
+        f" a rate, {RATE} in a second, {size.arriving} each time, which leaves the processor time. The runs of one after"
+        f" another have {lengths} steps. A sink may lag 10,000 notices behind, an exporter 2,048 spans; what is lost is"
+        " counted over"
         " all of that."
     )
-    return "\n\n".join((_costs(samples), asked, _troubles(samples, BUSY), _troubles(samples, WAITING), origin))
+    troubles = (_troubles(samples, columns) for columns in (BUSY, WAITING, ARRIVING))
+    return "\n\n".join((_costs(samples), asked, *troubles, origin))
 
 
 def _costs(samples: Sequence[Sample]) -> str:

@@ -27,6 +27,7 @@ from awaitly.model.facts import Fact
 STEPS = {"memory": 1_000, "SQLite": 200}  # of the run whose steps are timed, by store
 SHORT = 10  # steps of each of the runs at once
 PAUSE = 0.02  # seconds that a step waits for somebody, as most steps do
+RATE = 200  # runs that begin in a second, where it is not the processor that limits them
 T = TypeVar("T")
 
 
@@ -37,6 +38,7 @@ class Size:
     turns: int = 15
     waves: int = 10
     together: int = 200
+    arriving: int = 100
     part: int = 1  # of the steps
     calls: int = 100_000  # of what stands where observers would be told
 
@@ -121,7 +123,8 @@ class Pair:
 class Crowd:
     """A runtime whose observers are in trouble: how long its steps take one by one, and how many it does at once.
 
-    Once with steps that do nothing, so that the processor is what limits them, and once with steps that wait.
+    Once with steps that do nothing, so that the processor is what limits them, once with steps that wait, and once with
+    such steps of runs that begin at a rate.
     """
 
     runtime: Runtime
@@ -131,31 +134,45 @@ class Crowd:
     rates: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     waiting_rates: list[float] = field(default_factory=list)
+    arrived_waits: list[float] = field(default_factory=list)
+    arrived_rates: list[float] = field(default_factory=list)
 
-    async def turn(self, together: int) -> None:
+    async def turn(self, size: Size) -> None:
         _began.clear()
         gc.collect()
         gc.freeze()  # what stores keep: whose turn it is to look through all of it is chance
         await _run(self.runtime, self.steps)
         self.latencies += [(later - earlier) * 1e6 for earlier, later in pairwise(_began)]
-        self.rates.append(await self._rate(counting, together))
+        self.rates.append(await self._rate(counting, size.together))
         _took.clear()
-        self.waiting_rates.append(await self._rate(asking, together))
+        self.waiting_rates.append(await self._rate(asking, size.together))
         self.waits += [took * 1e3 for took in _took]
-        self.audience.settle(2 * together + 1)
+        _took.clear()
+        self.arrived_rates.append(await self._rate(asking, size.arriving, 1 / RATE))
+        self.arrived_waits += [took * 1e3 for took in _took]
+        self.audience.settle(2 * size.together + size.arriving + 1)
 
-    async def _rate(self, body: Workflow[[int, int], int, Any], together: int) -> float:
+    async def _rate(self, body: Workflow[[int, int], int, Any], many: int, apart: float = 0.0) -> float:
+        """Return the steps a second of so many runs, which begin at once, or so many seconds apart."""
         started = perf_counter()
-        await asyncio.gather(*(_run(self.runtime, SHORT, body) for _ in range(together)))
-        return together * SHORT / (perf_counter() - started)
+        runs = []
+        for number in range(many):
+            if apart:
+                await asyncio.sleep(started + number * apart - perf_counter())
+            runs.append(asyncio.ensure_future(_run(self.runtime, SHORT, body)))
+        await asyncio.gather(*runs)
+        return many * SHORT / (perf_counter() - started)
 
     def figures(self) -> dict[str, float]:
         watching = self.runtime.watching
         dropped = 0 if watching is None else sum(watching.bus.dropped.values())
-        percent, waits = quantiles(self.latencies, n=100), quantiles(self.waits, n=100)
+        percent, waits, arrived = (
+            quantiles(found, n=100) for found in (self.latencies, self.waits, self.arrived_waits)
+        )
         return {
             "p50": percent[49], "p99": percent[98], "rate": median(self.rates), "lost": dropped + self.audience.lost(),
             "wait50": waits[49], "wait99": waits[98], "waiting": median(self.waiting_rates),
+            "arrived50": arrived[49], "arrived99": arrived[98], "arrived": median(self.arrived_rates),
         }  # fmt: skip
 
 
@@ -208,7 +225,7 @@ async def _compared(
         ]
         for number in range(size.waves):
             for crowd in _there_and_back(crowds, number):
-                await crowd.turn(size.together)
+                await crowd.turn(size)
         return {name: crowd.figures() for name, crowd in zip(audiences, crowds, strict=True)}
 
 

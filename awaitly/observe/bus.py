@@ -40,37 +40,42 @@ class Bus:
     def __init__(self, sinks: Sequence[Sink] = (), watchers: Sequence[Watcher] = ()) -> None:
         self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
-        self._told: dict[type[Fact], tuple[Watcher, ...]] = {}  # by kind of facts; also the feeds
+        self._told: dict[type[Fact], _Told] = {}  # by kind of facts
         self._whose: dict[int, Watcher] = {}  # by the id of what is told
         self._failed: set[int] = set()
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
         """Tell everybody who wants to know; never blocks, never raises."""
-        told = self._told.get(type(fact))
-        if told is None:
-            told = self._told_of(type(fact))
-        if not told:
-            return
-        notice = _new(Notice, (run, workflow, fact, error))
-        for tell in told:
-            try:
-                tell(notice)
-            except BaseException as error:  # noqa: BLE001 - whoever watches must not harm a run
-                if survive(error):
-                    self._complain(tell)
+        handlers, feeds = self._told.get(type(fact)) or self._told_of(type(fact))
+        about = (run, workflow, fact, error)
+        if handlers:
+            notice = _new(Notice, about)
+            for tell in handlers:
+                try:
+                    tell(notice)
+                except BaseException as error:  # noqa: BLE001 - whoever watches must not harm a run
+                    if survive(error):
+                        self._complain(tell)
+        for feed in feeds:  # in place: a call of a function takes as long as all of this
+            if len(feed.waiting) >= CAPACITY:
+                feed.dropped += 1
+                continue
+            feed.waiting.append(about)
+            if feed.is_asleep:  # asked after it is there, as the thread looks for something after it has said so
+                feed.wake()
 
     def wants(self, kind: type[Fact]) -> bool:
         """Return whether anybody is told of facts of a kind; otherwise they need not be made."""
-        return bool(self._told.get(kind) or self._told_of(kind))
+        return any(self._told.get(kind) or self._told_of(kind))
 
-    def _told_of(self, kind: type[Fact]) -> tuple[Watcher, ...]:
-        watching: list[Watcher] = []
+    def _told_of(self, kind: type[Fact]) -> "_Told":
+        handlers: list[Watcher] = []
         for watcher in self._watchers:
             handler = _handler(watcher, kind)
             if handler is not None:
-                watching.append(handler)
+                handlers.append(handler)
                 self._whose[id(handler)] = watcher
-        told = self._told[kind] = (*watching, *(feed.put for feed in self._feeds if _takes(feed.sink, kind)))
+        told = self._told[kind] = (tuple(handlers), tuple(feed for feed in self._feeds if _takes(feed.sink, kind)))
         return told
 
     @property
@@ -114,9 +119,9 @@ class _Feed:
         self.failures = 0
         self.sink = sink
         self._close: Callable[[], Awaitable[None] | None] | None = getattr(sink, "close", None)
-        self._waiting: deque[Notice] = deque()
+        self.waiting: deque[_About] = deque()
         self._loop = asyncio.get_running_loop()
-        self._asleep = False  # the thread has to be woken
+        self.is_asleep = False  # the thread has to be woken
         self._woken = threading.Event()  # there are notices, or there will be none any more
         self._ends = threading.Event()  # when nothing is left
         self._over = False  # whatever is left
@@ -124,14 +129,10 @@ class _Feed:
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="awaitly-sink", daemon=True)
         self._thread.start()
 
-    def put(self, notice: Notice) -> None:
-        if len(self._waiting) >= CAPACITY:
-            self.dropped += 1
-            return
-        self._waiting.append(notice)
-        if self._asleep:  # asked after the notice is there, as the thread looks for one after it has said so
-            self._asleep = False
-            self._woken.set()
+    def wake(self) -> None:
+        """Have the thread look for what waits."""
+        self.is_asleep = False
+        self._woken.set()
 
     def end(self) -> None:
         """Let the thread end when nothing is left."""
@@ -143,16 +144,16 @@ class _Feed:
         self._thread.join(max(0.0, until - monotonic()))
         if self._thread.is_alive():
             self._over = True
-            lost = len(self._waiting)
+            lost = len(self.waiting)
             self.dropped += lost
             _log.warning("sink %s is not done: it is not waited for any longer, %d notices are lost", self.name, lost)
 
     def _work(self) -> None:
-        while not (self._over or (self._ends.is_set() and not self._waiting)):
-            self._asleep = True
-            if not self._waiting:
+        while not (self._over or (self._ends.is_set() and not self.waiting)):
+            self.is_asleep = True
+            if not self.waiting:
                 self._woken.wait()
-            self._asleep = False
+            self.is_asleep = False
             self._woken.clear()
             self._ends.wait(GATHERING)
             self._hand_over()
@@ -160,9 +161,9 @@ class _Feed:
             self._call(self._close)
 
     def _hand_over(self) -> None:
-        waiting, call, sink = self._waiting, self._call, self.sink
+        waiting, call, sink = self.waiting, self._call, self.sink
         while waiting and not self._over:
-            call(sink, waiting.popleft())
+            call(sink, _new(Notice, waiting.popleft()))
 
     def _call(self, call: Callable[..., Awaitable[None] | None], *arguments: Notice) -> None:
         try:
@@ -173,6 +174,12 @@ class _Feed:
             self.failures += 1
             if self.failures == 1:
                 _log.exception("sink %s failed; further failures of it are counted, and not logged", self.name)
+
+
+_About: TypeAlias = tuple[str, str, Fact, BaseException | None]
+"""What a notice is made of, which costs less where it is read."""
+
+_Told: TypeAlias = tuple[tuple[Watcher, ...], tuple[_Feed, ...]]
 
 
 def _handler(watcher: Watcher, kind: type[Fact]) -> Watcher | None:
