@@ -59,7 +59,8 @@ Watcher: TypeAlias = Callable[[Notice], object]
 class Sorting(ABC):
     """A watcher that has a function for each kind of facts that it is told of.
 
-    It is told through these, with no call of its own between, unless a class derived from it has a ``__call__``.
+    It is told through these, with no call of its own between, unless a class derived from it has a ``__call__``; such a
+    class may also have other ``facts``.
     """
 
     @property
@@ -78,10 +79,11 @@ class Sorting(ABC):
         if handle is not None:
             handle(notice)
 
-    def told_directly(self, kind: type[Fact]) -> Watcher | None:
+    def told_of(self, kind: type[Fact]) -> Watcher | None:
         """Return what is told of facts of a kind, if anything is: itself, if it has a ``__call__`` of its own."""
-        handle = self.handlers.get(kind)
-        return handle if handle is None or type(self).__call__ is Sorting.__call__ else self
+        if kind not in self.facts:
+            return None
+        return self.handlers.get(kind) if type(self).__call__ is Sorting.__call__ else self
 
 
 def told(fact: Fact, error: BaseException | None) -> Fact:

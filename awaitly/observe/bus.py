@@ -41,12 +41,14 @@ class Bus:
         self._feeds = [_Feed(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
         self._watchers = tuple(watchers)
         self._told: dict[type[Fact], _Told] = {}  # by kind of facts
-        self._whose: dict[int, Watcher] = {}  # by the id of what is told
+        self._whose: dict[type[Fact], list[Watcher]] = {}  # is what is told, in the same order
         self._failed: set[int] = set()
 
     def publish(self, run: str, workflow: str, fact: Fact, error: BaseException | None = None) -> None:
         """Tell everybody who wants to know; never blocks, never raises."""
-        handlers, feeds = self._told.get(type(fact)) or self._told_of(type(fact))
+        kind = type(fact)
+        told = self._told.get(kind)
+        handlers, feeds = self._told_of(kind) if told is None else told
         about = (run, workflow, fact, error)
         if handlers:
             notice = _new(Notice, about)
@@ -55,7 +57,7 @@ class Bus:
                     tell(notice)
                 except BaseException as error:  # noqa: BLE001 - whoever watches must not harm a run
                     if survive(error):
-                        self._complain(tell)
+                        self._complain_of(kind, tell)
         for feed in feeds:  # in place: a call of a function takes as long as all of this
             if len(feed.waiting) >= CAPACITY:
                 feed.dropped += 1
@@ -66,17 +68,34 @@ class Bus:
 
     def wants(self, kind: type[Fact]) -> bool:
         """Return whether anybody is told of facts of a kind; otherwise they need not be made."""
-        return any(self._told.get(kind) or self._told_of(kind))
+        return any(self._told_of(kind))
 
     def _told_of(self, kind: type[Fact]) -> "_Told":
-        handlers: list[Watcher] = []
-        for watcher in self._watchers:
-            handler = _handler(watcher, kind)
-            if handler is not None:
-                handlers.append(handler)
-                self._whose[id(handler)] = watcher
-        told = self._told[kind] = (tuple(handlers), tuple(feed for feed in self._feeds if _takes(feed.sink, kind)))
+        known = self._told.get(kind)
+        if known is not None:
+            return known
+        found = [(handler, watcher) for watcher in self._watchers if (handler := self._handler(watcher, kind))]
+        self._whose[kind] = [watcher for _, watcher in found]
+        feeds = tuple(feed for feed in self._feeds if self._takes(feed.sink, kind))
+        told = self._told[kind] = (tuple(handler for handler, _ in found), feeds)
         return told
+
+    def _handler(self, watcher: Watcher, kind: type[Fact]) -> Watcher | None:
+        """Return what is told of facts of a kind, if a watcher wants to know of them."""
+        if not isinstance(watcher, Sorting):
+            return watcher if self._takes(watcher, kind) else None
+        try:
+            return watcher.told_of(kind)
+        except Exception:  # noqa: BLE001 - as above
+            self._complain(watcher)
+            return None
+
+    def _takes(self, observer: Callable[[Notice], object], kind: type[Fact]) -> bool:
+        try:
+            return not isinstance(observer, Choosy) or kind in observer.facts
+        except Exception:  # noqa: BLE001 - as above
+            self._complain(observer)
+            return False
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -99,11 +118,16 @@ class Bus:
         for feed in self._feeds:
             feed.join(until)
 
-    def _complain(self, told: Watcher) -> None:
-        watcher = self._whose.get(id(told), told)
-        if id(watcher) not in self._failed:
-            self._failed.add(id(watcher))
-            _log.exception("%s failed to watch a run; further failures of it are not logged", _name(watcher))
+    def _complain_of(self, kind: type[Fact], tell: Watcher) -> None:
+        """Complain of whoever is told through this."""
+        for watcher, handler in zip(self._whose[kind], self._told[kind][0], strict=True):
+            if handler is tell:
+                self._complain(watcher)
+
+    def _complain(self, observer: Callable[[Notice], object]) -> None:
+        if id(observer) not in self._failed:
+            self._failed.add(id(observer))
+            _log.exception("%s failed to watch a run; further failures of it are not logged", _name(observer))
 
 
 class _Feed:
@@ -180,17 +204,6 @@ _About: TypeAlias = tuple[str, str, Fact, BaseException | None]
 """What a notice is made of, which costs less where it is read."""
 
 _Told: TypeAlias = tuple[tuple[Watcher, ...], tuple[_Feed, ...]]
-
-
-def _handler(watcher: Watcher, kind: type[Fact]) -> Watcher | None:
-    """Return what is told of facts of a kind, if a watcher wants to know of them."""
-    if isinstance(watcher, Sorting):
-        return watcher.told_directly(kind)
-    return watcher if _takes(watcher, kind) else None
-
-
-def _takes(observer: object, kind: type[Fact]) -> bool:
-    return not isinstance(observer, Choosy) or kind in observer.facts
 
 
 async def _awaited(done: Awaitable[None]) -> None:

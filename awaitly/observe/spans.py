@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import getrandbits
+from time import time_ns
 from typing import Any, Final, NamedTuple, Protocol
 
 from opentelemetry.context import Context, get_current
@@ -57,7 +58,6 @@ UNUSUAL: Final = ("OTEL_ATTRIBUTE_", "OTEL_SPAN_", "OTEL_PYTHON_SDK_INTERNAL_MET
 """Variables that have something done for each span: limits of what it may have, and the SDK's own metrics."""
 
 _log = logging.getLogger("awaitly")
-_NO_RESOURCE = Resource({})
 _new = tuple.__new__  # the SDK's ids are checked to be ids
 
 
@@ -273,11 +273,18 @@ class PlainSpan(Span):
 class LostSpan(NonRecordingSpan):
     """Takes the place of spans that would not be sent: what is in them is inside of what is around them."""
 
+    def __init__(self, tracer: "_Tracer", around: SpanContext) -> None:
+        super().__init__(around)
+        self._readable = ReadableSpan(
+            "lost", around, None, tracer.provider.resource, {},
+            start_time=time_ns(), instrumentation_scope=tracer.scope,
+        )  # fmt: skip
+
     def __getattr__(self, name: str) -> Any:
         """Return what a span of the SDK has, and the API does not know: code that looks must not fail of a lost one."""
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(ReadableSpan("lost", self.get_span_context(), resource=_NO_RESOURCE, attributes={}), name)
+        return getattr(self._readable, name)
 
 
 class _Named(NamedTuple):
@@ -305,7 +312,7 @@ class _Tracer(Tracer):
         self.full = full
         self.scope = scope
         self._new_id = provider.ids.new
-        self._first: SpanContext | None = None  # of the first span that began a trace and was sampled
+        self._root_flags: TraceFlags | None = None  # of a span that begins a trace and is sampled, once there was one
 
     def start_span(
         self,
@@ -326,13 +333,13 @@ class _Tracer(Tracer):
             subject, parent = _Named(name, dict(attributes or {})), get_current_span(around).get_span_context()
             if parent.is_valid:
                 span = self.begin(subject, around, parent, start_time)
-            elif self.provider.is_plain and self._first is not None:
-                return self._root(subject, around, start_time, self._first)
+            elif self.provider.is_plain and self._root_flags is not None:
+                return self._root(subject, around, start_time, self._root_flags)
         if span is None:
             span = self.full.start_span(
                 name, around, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
-            self._first = self._first or _sampled_root(span)
+            self._root_flags = self._root_flags or _flags_of_root(span)
         return span
 
     def begin(self, subject: Subject, around: Context, parent: SpanContext, at: int) -> PlainSpan | None:
@@ -345,16 +352,17 @@ class _Tracer(Tracer):
 
     def lost(self, around: SpanContext) -> LostSpan:
         """Return what takes the place of spans in another one that would not be sent."""
-        return LostSpan(around)
+        return LostSpan(self, around)
 
-    def _root(self, subject: _Named, around: Context, at: int, first: SpanContext) -> Span:
-        """Begin a trace, as the SDK has begun the first one that it sampled."""
+    def _root(self, subject: _Named, around: Context, at: int, flags: TraceFlags) -> Span:
+        """Begin a trace as the SDK would; the samplers that are usual say yes or no, and nothing else of a span."""
         trace_id = self.provider.ids.new_trace()
         found = self.provider.sampler.should_sample(
             around, trace_id, subject.called, SpanKind.INTERNAL, subject.about, ()
         )
         is_sampled = found.decision is Decision.RECORD_AND_SAMPLE
-        flags = first.trace_flags if is_sampled else TraceFlags(first.trace_flags & ~TraceFlags.SAMPLED)
+        if not is_sampled:
+            flags = TraceFlags(flags & ~TraceFlags.SAMPLED)
         about = SpanContext(trace_id, self._new_id(), False, flags, found.trace_state)
         return PlainSpan(self, subject, around, None, about, at) if is_sampled else NonRecordingSpan(about)
 
@@ -363,9 +371,10 @@ class _Tracer(Tracer):
         return self.full.start_as_current_span(*args, **options)
 
 
-def _sampled_root(span: Span) -> SpanContext | None:
-    about = span.get_span_context()
-    return about if isinstance(span, ReadableSpan) and span.parent is None and about.trace_flags in SAMPLED else None
+def _flags_of_root(span: Span) -> TraceFlags | None:
+    """Return the flags of a span of the SDK if it begins a trace and is sampled."""
+    flags = span.get_span_context().trace_flags
+    return flags if isinstance(span, ReadableSpan) and span.parent is None and flags in SAMPLED else None
 
 
 class _Ids(RandomIdGenerator):

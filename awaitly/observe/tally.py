@@ -10,12 +10,12 @@ of their own gets every value through OpenTelemetry's API (:mod:`awaitly.observe
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import inf
 from threading import Lock
 from time import time_ns
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import Exemplar, MeterProvider
@@ -128,19 +128,10 @@ class Tally:
             series.add_up()
 
 
-class Example(NamedTuple):
-    """A value, and the trace in which it came to be."""
-
-    value: float
-    at: float  # seconds since the epoch
-    context: Context
-    entered: int  # nanoseconds since the epoch: when it was added up
-
-
 class Series:
     """The values of a histogram that have the same attributes: any thread may add them up, and report them."""
 
-    __slots__ = ("_lock", "_tally", "attributes", "bounds", "examples", "many", "row", "traced", "values")
+    __slots__ = ("_lock", "_tally", "attributes", "bounds", "many", "row", "traced", "values")
 
     def __init__(self, tally: Tally, row: Instrument, attributes: Mapping[str, str]) -> None:
         self.row = row
@@ -149,7 +140,6 @@ class Series:
         self.values: list[float] = []
         self.traced: list[Traced] = []
         self.many = MANY
-        self.examples: dict[int, Example] = {}  # the latest, by bucket
         self._tally = tally
         self._lock = Lock()
 
@@ -175,18 +165,16 @@ class Series:
             values = _taken(self.values) + [value for value, _, _ in traced]
             if not values:
                 return
-            if self._tally.has_examples:
-                self._exemplify(traced)
+            examples = self._examples(traced) if self._tally.has_examples else {}
             values.sort()
             ends = [0, *(bisect_right(values, bound) for bound in self.bounds), len(values)]
             counts = [end - begin for begin, end in pairwise(ends)]
             for book in self._tally.books:
-                book.enter(self, counts, values)
+                book.enter(self, counts, values, examples)
 
-    def _exemplify(self, traced: Sequence[Traced]) -> None:
-        now, bounds = time_ns(), self.bounds
-        for value, at, context in traced:
-            self.examples[bisect_left(bounds, value)] = Example(value, at, context, now)
+    def _examples(self, traced: Sequence[Traced]) -> dict[int, Traced]:
+        """Return the latest value of each bucket, with its trace."""
+        return {bisect_left(self.bounds, each[0]): each for each in traced}
 
 
 def _taken(found: list[T]) -> list[T]:
@@ -204,9 +192,11 @@ class Entry:
     total: float = 0.0
     smallest: float = inf
     largest: float = -inf
+    examples: dict[int, Traced] = field(default_factory=dict)  # the latest since the last report, by bucket
 
-    def add(self, counts: list[int], values: list[float]) -> None:
+    def add(self, counts: list[int], values: list[float], examples: Mapping[int, Traced]) -> None:
         """Add sorted values, so many to each bucket."""
+        self.examples |= examples
         self.counts = [count + more for count, more in zip(self.counts, counts, strict=True)]
         self.total += sum(values)
         self.smallest = min(self.smallest, values[0])
@@ -227,13 +217,13 @@ class Book:
         self._entries: dict[Series, Entry] = {}
         self._lock = Lock()
 
-    def enter(self, series: Series, counts: list[int], values: list[float]) -> None:
-        """Add sorted values of a series, so many to each bucket."""
+    def enter(self, series: Series, counts: list[int], values: list[float], examples: Mapping[int, Traced]) -> None:
+        """Add sorted values of a series, so many to each bucket, and examples of them."""
         with self._lock:
             entry = self._entries.get(series)
             if entry is None:
                 entry = self._entries[series] = Entry([0] * len(counts))
-            entry.add(counts, values)
+            entry.add(counts, values, examples)
 
     def completed(self, data: MetricsData) -> MetricsData:
         """Return what the SDK has collected with the histograms added."""
@@ -248,7 +238,7 @@ class Book:
         with self._lock:
             began = self._reported if self._delta else self._began
             for series, entry in self._entries.items():
-                points.setdefault(series.row, []).append(_point(series, entry, began, now, self._reported))
+                points.setdefault(series.row, []).append(_point(series, entry, began, now))
             self._reported = now
             if self._delta:
                 self._entries = {}
@@ -256,8 +246,8 @@ class Book:
         return [Metric(row.name, row.description, row.unit, Histogram(of, temporality)) for row, of in points.items()]
 
 
-def _point(series: Series, entry: Entry, began: int, now: int, reported: int) -> HistogramDataPoint:
-    examples = [example for example in list(series.examples.values()) if example.entered > reported]
+def _point(series: Series, entry: Entry, began: int, now: int) -> HistogramDataPoint:
+    examples, entry.examples = entry.examples.values(), {}  # each is told once
     return HistogramDataPoint(
         attributes=series.attributes,
         start_time_unix_nano=began,
@@ -268,13 +258,13 @@ def _point(series: Series, entry: Entry, began: int, now: int, reported: int) ->
         explicit_bounds=series.bounds,
         min=entry.smallest,
         max=entry.largest,
-        exemplars=[_exemplar(example) for example in examples],
+        exemplars=[_exemplar(*example) for example in examples],
     )
 
 
-def _exemplar(example: Example) -> Exemplar:
-    trace = get_current_span(example.context).get_span_context()
-    return Exemplar({}, example.value, int(example.at * 1e9), trace.span_id, trace.trace_id)
+def _exemplar(value: float, at: float, context: Context) -> Exemplar:
+    trace = get_current_span(context).get_span_context()
+    return Exemplar({}, value, int(at * 1e9), trace.span_id, trace.trace_id)
 
 
 def _with(resource: ResourceMetrics, histograms: list[Metric]) -> ResourceMetrics:

@@ -1,9 +1,12 @@
 """The trace that a run began in, as its first fact has it: a W3C ``traceparent``."""
 
-from contextlib import suppress
+import re
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+_TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 def traceparent_of(about: SpanContext) -> str:
@@ -12,10 +15,11 @@ def traceparent_of(about: SpanContext) -> str:
 
 
 def context_of(traceparent: str) -> Context:
-    """Return a context in which the span is current of which this was stored; an empty one if there was none."""
-    parts = traceparent.split("-")
-    with suppress(ValueError, IndexError):
-        flags = TraceFlags(int(parts[3], 16))
-        about = SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=flags)
-        return set_span_in_context(NonRecordingSpan(about), Context())
+    """Return a context in which the span is current of which this was stored; an empty one if it is of none."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is not None:
+        trace, span, flags = (int(part, 16) for part in found.groups())
+        about = SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
+        if about.is_valid:
+            return set_span_in_context(NonRecordingSpan(about), Context())
     return Context()

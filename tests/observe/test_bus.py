@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -208,6 +208,81 @@ def test_a_watcher_that_has_a_word_in_whatever_is_told_is_not_passed_over(wrappe
     asyncio.run(story())
 
     assert watcher.told == ["counted", "lapsed r"]
+
+
+class Raising(Sorted):
+    """One that fails when it is asked what it wants to be told."""
+
+    @property
+    def facts(self) -> Collection[type[Fact]]:
+        raise ValueError("facts")
+
+
+class RaisingSink:
+    """Likewise."""
+
+    @property
+    def facts(self) -> Collection[type[Fact]]:
+        raise ValueError("facts")
+
+    def __call__(self, notice: Notice) -> None:
+        pass
+
+
+def test_who_fails_when_asked_what_to_be_told_is_told_nothing_and_harms_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[Notice] = []
+
+    async def story() -> None:
+        bus = Bus(sinks=[RaisingSink()], watchers=[Raising(), told.append])
+        publish(bus, 2)
+        bus.publish("r", "w", RunFinished(at=1.0, ending=Ending.VALUE, payload=b""))
+        await bus.close(PATIENCE)
+
+    asyncio.run(story())
+
+    assert len(told) == 3
+    assert [record.message.partition(" ")[0] for record in caplog.records] == ["Raising", "RaisingSink"]
+
+
+class Fewer(Sorted):
+    """One that wants to be told less."""
+
+    @property
+    def facts(self) -> Collection[type[Fact]]:
+        return {LeaseLapsed}
+
+
+class Other(Sorted):
+    """Another one, with the same functions."""
+
+    def __init__(self, one: Sorted) -> None:
+        super().__init__()
+        self._handlers = one.handlers
+
+    @property
+    def handlers(self) -> Mapping[type[Fact], Watcher]:
+        return self._handlers
+
+
+def test_a_class_derived_from_one_with_functions_may_want_less() -> None:
+    async def story() -> list[bool]:
+        bus = Bus(watchers=[Fewer()])
+        return [bus.wants(LeaseLapsed), bus.wants(StepStarted)]
+
+    assert asyncio.run(story()) == [True, False]
+
+
+def test_of_two_watchers_with_the_same_functions_each_is_complained_of(caplog: pytest.LogCaptureFixture) -> None:
+    one = Sorted()
+
+    async def story() -> None:
+        Bus(watchers=[one, Other(one)]).publish("r", "w", StepStarted(at=1.0, call="a", step="a"))
+
+    asyncio.run(story())
+
+    assert [record.message.partition(" ")[0] for record in caplog.records] == ["Sorted", "Other"]
 
 
 @pytest.mark.parametrize("kind", [Tracing, Metrics])

@@ -51,7 +51,7 @@ from awaitly.model.facts import (
     StepFinished,
 )
 from awaitly.model.notice import Notice
-from awaitly.observe import recording
+from awaitly.observe import recording, tally
 from awaitly.observe.bus import Bus
 from awaitly.observe.instruments import INSTRUMENTS, Instrument, Kind
 from awaitly.observe.metrics import MOST_NAMES, Gauges, Metrics
@@ -952,6 +952,39 @@ def test_examples_are_told_once(tallied: Measured) -> None:
 
     assert sorted(example.value for example in first.exemplars) == [0.5, 20]
     assert list(second.exemplars) == []
+
+
+def test_examples_are_told_once_by_a_clock_that_is_set_back_too(
+    tallied: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [2_000 * 10**9, 1_000 * 10**9, 3_000 * 10**9]
+    told = []
+    for at, seconds in zip(now, (0.5, 20, 0.5), strict=True):
+        monkeypatch.setattr(tally, "time_ns", lambda at=at: at)
+        tallied.tell(started("run", trace=f"{TRACE}01"), *took(seconds))
+        (point,) = tallied.points("awaitly.step.duration").values()
+        told.append([example.value for example in point.exemplars])
+
+    assert told == [[0.5], [20], [0.5]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "no trace",
+        f"{TRACE}zz",
+        TRACE,
+        f"{TRACE}01-more",
+        f"00-{'0' * 32}-{'0' * 16}-01",
+        f"00-{'a' * 40}-{'b' * 16}-01",
+    ],
+)  # fmt: skip
+def test_what_is_no_trace_is_none_of_an_example(tallied: Measured, wrong: str) -> None:
+    tallied.tell(started("run", trace=wrong), *took(0.5))
+
+    (point,) = tallied.points("awaitly.step.duration").values()
+    assert (point.count, list(point.exemplars)) == (1, [])
 
 
 @pytest.mark.parametrize("tallied", [False, True])

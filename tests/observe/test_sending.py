@@ -350,7 +350,11 @@ def test_code_that_looks_at_the_span_of_a_step_does_not_fail_where_it_is_lost(st
 
     stuck.play(story())
 
-    assert {"name", "attributes", "parent", "start_time", "resource"} <= {name for name, _ in looked}
+    found = dict(looked)
+    assert {"name", "attributes", "parent", "events"} <= found.keys()
+    assert found["start_time"] > 0
+    assert found["instrumentation_scope"].name == "awaitly"
+    assert found["resource"].attributes["service.name"]
     assert stuck.provider.sending.dropped == before + 2  # the step and its run
 
 
