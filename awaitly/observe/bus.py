@@ -74,10 +74,10 @@ class Bus:
         known = self._told.get(kind)
         if known is not None:
             return known
-        found = [(handler, watcher) for watcher in self._watchers if (handler := self._handler(watcher, kind))]
-        self._whose[kind] = [watcher for _, watcher in found]
-        feeds = tuple(feed for feed in self._feeds if self._takes(feed.sink, kind))
-        told = self._told[kind] = (tuple(handler for handler, _ in found), feeds)
+        asked = [(self._handler(watcher, kind), watcher) for watcher in self._watchers]
+        self._whose[kind] = [watcher for handler, watcher in asked if handler is not None]
+        handlers = tuple(handler for handler, _ in asked if handler is not None)
+        told = self._told[kind] = (handlers, tuple(feed for feed in self._feeds if self._takes(feed.sink, kind)))
         return told
 
     def _handler(self, watcher: Watcher, kind: type[Fact]) -> Watcher | None:

@@ -178,6 +178,24 @@ def test_a_watcher_with_functions_by_kind_is_told_through_them_and_complained_of
     assert caplog.text.count("Sorted failed to watch a run") == caplog.text.count("failed to watch") == 1
 
 
+class Empty(list[Notice]):
+    """A watcher that is false as long as it has not been told anything."""
+
+    def __call__(self, notice: Notice) -> None:
+        self.append(notice)
+
+
+def test_a_watcher_may_be_empty() -> None:
+    watcher = Empty()
+
+    async def story() -> None:
+        publish(Bus(watchers=[watcher]))
+
+    asyncio.run(story())
+
+    assert len(watcher) == 1
+
+
 class Counting(Sorted):
     """One that has a word in whatever is told."""
 
