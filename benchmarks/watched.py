@@ -139,8 +139,7 @@ class Crowd:
 
     async def turn(self, size: Size) -> None:
         _began.clear()
-        gc.collect()
-        gc.freeze()  # what stores keep: whose turn it is to look through all of it is chance
+        _collect()
         await _run(self.runtime, self.steps)
         self.latencies += [(later - earlier) * 1e6 for earlier, later in pairwise(_began)]
         self.rates.append(await self._rate(counting, size.together))
@@ -154,6 +153,7 @@ class Crowd:
 
     async def _rate(self, body: Workflow[[int, int], int, Any], many: int, apart: float = 0.0) -> float:
         """Return the steps a second of so many runs, which begin at once, or so many seconds apart."""
+        _collect()
         started = perf_counter()
         runs = []
         for number in range(many):
@@ -174,6 +174,12 @@ class Crowd:
             "wait50": waits[49], "wait99": waits[98], "waiting": median(self.waiting_rates),
             "arrived50": arrived[49], "arrived99": arrived[98], "arrived": median(self.arrived_rates),
         }  # fmt: skip
+
+
+def _collect() -> None:
+    """Collect what is garbage, and leave out what stores keep: whose turn it is to look through all of it is chance."""
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> None:
