@@ -84,6 +84,8 @@ class Watching:
         ours: list[Watcher] = []
         if not any(isinstance(watcher, Beginner) for watcher in watchers):
             ours += _tracing(settings, self.exporting, clock)
+        elif self.exporting is not None and not _has_sdk():
+            _provide(self.exporting, watchers)
         # After traces, for they ask what span is current.
         ours += _metrics(settings, self.exporting, self.exposition, watchers)
         everybody = (*watchers, *ours)
@@ -227,6 +229,15 @@ def _tracing(settings: Settings, exporting: "Exporting | None", clock: Clock) ->
     from awaitly.observe.tracing import Tracing
 
     return [Tracing(provider, time=clock.time)]
+
+
+def _provide(exporting: "Exporting", watchers: Sequence[Watcher]) -> None:
+    """Let those that were given without a provider of spans have the one that sends, as the program has none."""
+    from awaitly.observe.tracing import Tracing
+
+    for watcher in watchers:
+        if isinstance(watcher, Tracing) and exporting.traces is not None:
+            watcher.provide(exporting.traces)
 
 
 def _logging(settings: Settings, where: Callable[[], Whereabouts | None], given: Sequence[Sink]) -> tuple[Sink, ...]:

@@ -122,7 +122,8 @@ class Tracing(Sorting):
     """A watcher that makes spans of runs, steps, attempts and children. Without an SDK it does next to nothing.
 
     Args:
-        provider: Makes the spans; default: the one that OpenTelemetry's API knows, also if it is set later.
+        provider: Makes the spans; default: the one that OpenTelemetry's API knows, also if it is set later. A runtime
+            that sends traces, in a program that has set none up, gives its own.
         enrich: Called with a span and the fact that began it, ended it or became an event of it, before the span ends;
             where a step begins, in its context: it may set attributes. What it raises is logged once.
         inputs: Whether the arguments of durable runs, and the values of their steps and of themselves, are recorded: as
@@ -143,6 +144,7 @@ class Tracing(Sorting):
         time: Callable[[], float] = time.time,
     ) -> None:
         self._spans = Beginnings(provider)
+        self._is_given = provider is not None
         self._enrich = enrich
         self._inputs = inputs
         self._is_brief = enrich is None and not inputs
@@ -165,6 +167,11 @@ class Tracing(Sorting):
             StepFinished: self._step_finished,
             **{kind: partial(self._in_run, handle) for kind, handle in of_runs.items()},
         }
+
+    def provide(self, provider: TracerProvider) -> None:
+        """Have the spans made by a provider from now on, unless one was given."""
+        if not self._is_given:
+            self._spans = Beginnings(provider)
 
     def begin(self, run_id: str, workflow: str) -> str:
         """Begin the span of a run that is being started, in the trace of who starts it; return its ``traceparent``.

@@ -27,10 +27,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Span
 
 from awaitly import Ok, Runtime, step, workflow
 from awaitly.errors import ConfigurationError, NotSupported
-from awaitly.model.facts import Ending, StepFinished
+from awaitly.model.facts import Ending, Fact, StepFinished
 from awaitly.model.notice import Notice
 from awaitly.observe.metrics import Metrics
 from awaitly.observe.otlp import providers
@@ -191,6 +192,32 @@ def test_what_is_asked_of_a_runtime_is_sent_at_its_end_too() -> None:
         (point,) = receiver.metric("awaitly.runs.queued").gauge.data_points
 
     assert point.as_int == 0
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_tracing_of_ones_own_makes_spans_where_awaitly_would_unless_it_has_a_provider(elsewhere: bool) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    def enrich(span: Span, fact: Fact) -> None:
+        span.set_attribute("team", "orders")
+
+    async def story(settings: Settings) -> None:
+        tracing = Tracing(provider if elsewhere else None, enrich=enrich)
+        async with Runtime(settings, watchers=[tracing]) as rt:
+            (await rt.run(greeting, "you")).unwrap()
+            assert rt.watching is not None
+            assert rt.watching.exporting is not None
+            assert rt.watching.exporting.traces is not None
+            rt.watching.exporting.traces.get_tracer("tests").start_span(LAST).end()
+
+    with receiving() as receiver:
+        asyncio.run(story(Settings(store="memory://", otlp=OtlpSettings(endpoint=receiver.endpoint))))
+        sent = {span.name: span.attributes.get("team") for span in receiver.spans()}
+
+    mine = {span.name: (span.attributes or {}).get("team") for span in exporter.get_finished_spans()}
+    whole = {"step greet": "orders", "workflow greeting": "orders"}
+    assert (sent, mine) == (({}, whole) if elsewhere else (whole, {}))
 
 
 def test_a_signal_whose_exporter_is_none_is_not_made(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
